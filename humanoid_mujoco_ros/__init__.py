@@ -1,0 +1,1 @@
+"""A MuJoCo humanoid that behaves on the ROS 2 graph exactly as a physical robot would."""

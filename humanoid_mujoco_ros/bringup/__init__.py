@@ -1,0 +1,1 @@
+"""Starts the graph where there is no `ros2 launch`."""

@@ -1,0 +1,78 @@
+"""Reads the nodes' parameter files, to find mistakes before a process is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PACKAGE = "humanoid_mujoco_ros"
+
+
+class ConfigError(ValueError):
+    """A configuration file cannot be used; the message says why."""
+
+
+def share_directory(name: str) -> Path:
+    """A folder of the package's share (config, launch, rviz), in the source tree or installed.
+
+    Raises:
+        ConfigError: Neither is there.
+    """
+    source = Path(__file__).resolve().parents[2] / name
+    if source.is_dir():
+        return source
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        shared = Path(prefix) / "share" / PACKAGE / name
+        if prefix and shared.is_dir():
+            return shared
+    raise ConfigError(f"the package's '{name}' is not installed; source the workspace's setup file")
+
+
+def config_file(config: str) -> Path:
+    """The parameter file of a name (sim, humanoid_v4) or a path.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    directory = share_directory("config")
+    named = directory / f"{config}.yaml"
+    if named.is_file():
+        return named
+    path = Path(config).expanduser()
+    if path.is_file():
+        return path
+    names = ", ".join(sorted(file.stem for file in directory.glob("*.yaml")))
+    raise ConfigError(f"config '{config}' is neither a file nor one of {names}")
+
+
+def read_parameters(path: Path, node: str) -> dict[str, Any]:
+    """The ROS parameters that a file sets for `node` in any namespace.
+
+    Raises:
+        ConfigError: The file is not a ROS parameter file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is not a ROS parameter file: expected node names at its top")
+    parameters: dict[str, Any] = {}
+    for name, section in content.items():
+        if not isinstance(section, dict) or not isinstance(section.get("ros__parameters"), dict):
+            raise ConfigError(f"{path}: '{name}' has no ros__parameters")
+        if name == "/**" or str(name).rsplit("/", 1)[-1] == node:
+            parameters.update(section["ros__parameters"])
+    return parameters
+
+
+def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
+    """Writes a ROS parameter file that sets parameters by node, in any namespace."""
+    content = {
+        f"/**/{node}": {"ros__parameters": values} for node, values in parameters.items() if values
+    }
+    # An empty file is not a parameter file.
+    path.write_text(yaml.safe_dump(content or {"/**": {"ros__parameters": {}}}))

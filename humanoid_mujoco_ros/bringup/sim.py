@@ -1,0 +1,214 @@
+"""`humanoid sim`: the simulation, its policy and the views, without `ros2 launch`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import rclpy
+import tyro
+from rclpy.executors import SingleThreadedExecutor
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from humanoid_mujoco_ros.bringup import status
+from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
+from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
+from humanoid_mujoco_ros.core import checkpoint, policy_source
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.physics_loop import LoopConfig
+from humanoid_mujoco_ros.nodes.parameters import from_parameters
+from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
+
+_POLL_S = 0.1
+_PLAIN_STATUS_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """Start the simulated humanoid and the policy that controls it; Ctrl-C ends all of it."""
+
+    policy: str = ""
+    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
+    empty: the config's."""
+    config: str = "sim"
+    """sim (100 Hz), humanoid_v4 (66.67 Hz, for CleanRL's published checkpoints), or a ROS
+    parameter file."""
+    mode: Literal["realtime", "lockstep"] | None = None
+    """realtime keeps wall time; lockstep waits for each command and runs as fast as it can."""
+    real_time_factor: float | None = None
+    """Simulated seconds per second of wall time."""
+    seed: int | None = None
+    """Seed of the initial states and of sampled actions."""
+    observation: Literal["simulation", "from_topics"] = "simulation"
+    """Who makes the policy's observation: the simulation, or observation_node from joint_states
+    and odom, as on a robot."""
+    namespace: str = ""
+    """Namespace of every node and topic, for a second robot."""
+    network: bool = False
+    """Let other machines see the graph; otherwise it stays on this one."""
+    duration: float = 0.0
+    """End after so many simulated seconds; 0: run until Ctrl-C."""
+    viewer: bool = True
+    """Start the browser view."""
+    force_marker: bool = False
+    """Start the interactive marker, for an RViz that runs elsewhere (see --network)."""
+
+
+def check(options: SimOptions) -> dict[str, dict[str, Any]]:
+    """Finds what is wrong with the options before anything starts.
+
+    Returns:
+        Node → the parameters to set on top of the config file, for each node to start.
+
+    Raises:
+        ValueError: The message says what cannot be used.
+    """
+    path = config_file(options.config)
+    common: dict[str, Any] = {}
+    if options.namespace:
+        common["frame_prefix"] = f"{options.namespace.strip('/')}/"
+    simulation: dict[str, Any] = dict(common)
+    policy: dict[str, Any] = {}
+    if options.mode is not None:
+        simulation["mode"] = options.mode
+    if options.real_time_factor is not None:
+        simulation["real_time_factor"] = float(options.real_time_factor)
+    if options.duration:
+        simulation["duration"] = float(options.duration)
+    if options.seed is not None:
+        simulation["seed"] = policy["seed"] = options.seed
+    if options.policy:
+        policy["policy"] = options.policy
+    if options.observation == "from_topics":
+        simulation["publish_observation"] = False
+
+    simulation_all = {**read_parameters(path, "simulation_node"), **simulation}
+    policy_all = {**read_parameters(path, "policy_node"), **policy}
+    loop = from_parameters(LoopConfig, simulation_all)
+    if loop.mode == "lockstep":
+        # The simulation may wait as long as it likes.
+        policy["observation_timeout"] = 0.0
+    elif loop.real_time_factor < 1.0:
+        timeout_s = from_parameters(PolicyConfig, policy_all).observation_timeout_s
+        policy["observation_timeout"] = timeout_s / loop.real_time_factor
+    robot = RobotModel(from_parameters(ModelConfig, simulation_all, path="model"))
+    for parameters in (simulation_all, policy_all):
+        robot.joint_order(parameters.get("joints", robot.joints))
+    name = policy_all.get("policy", DEFAULT_POLICY)
+    checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
+
+    nodes = {"simulation_node": simulation, "policy_node": policy}
+    if options.observation == "from_topics":
+        nodes["observation_node"] = {}
+    if options.viewer:
+        nodes["viewer_node"] = dict(common)
+    if options.force_marker:
+        nodes["force_marker_node"] = dict(common)
+    return nodes
+
+
+def processes(
+    options: SimOptions, nodes: dict[str, dict[str, Any]], directory: Path
+) -> list[NodeProcess]:
+    """The processes of the graph; `directory` keeps a file of their parameters."""
+    overrides = directory / "overrides.yaml"
+    # A file, since -p would lose against a section of the config that names the node.
+    write_parameters(overrides, nodes)
+    arguments = ["--ros-args", "--params-file", str(config_file(options.config))]
+    arguments += ["--params-file", str(overrides)]
+    if options.namespace:
+        arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    return [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
+
+
+def stay_local(network: bool) -> None:
+    """Keeps ROS on this machine unless `network`, for this process and those it starts."""
+    if network:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
+    else:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        if os.environ.get("ROS_DISTRO") == "humble":
+            os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+
+def supervise(
+    nodes: Sequence[NodeProcess], namespace: str, main_node: str, console: Console
+) -> int:
+    """Runs the nodes under a status line until Ctrl-C or until `main_node` is done.
+
+    Returns:
+        Exit status: 1 when a node failed.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    listener = status.StatusListener(namespace)
+    executor = SingleThreadedExecutor()
+    executor.add_node(listener)
+    supervisor = Supervisor(nodes, lambda text: console.print(Text(text)))
+    supervisor.start()
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            _watch(supervisor, executor, listener, main_node, live, console)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        # A second Ctrl-C must not leave nodes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        console.print("stopping")
+        supervisor.stop()
+        console.print(status.line(listener), highlight=False, markup=False)
+        executor.shutdown()
+        listener.destroy_node()
+        rclpy.try_shutdown()
+    return int(supervisor.failed)
+
+
+def _watch(
+    supervisor: Supervisor,
+    executor: SingleThreadedExecutor,
+    listener: status.StatusListener,
+    main_node: str,
+    live: Live,
+    console: Console,
+) -> None:
+    ticks = 0
+    while supervisor.is_any_running:
+        executor.spin_once(timeout_sec=_POLL_S)
+        if main_node in supervisor.poll() and not supervisor.failed:
+            return
+        ticks += 1
+        if console.is_terminal:
+            live.update(status.panel(listener), refresh=True)
+        elif ticks % round(_PLAIN_STATUS_PERIOD_S / _POLL_S) == 0:
+            console.print(status.line(listener), highlight=False, markup=False)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `humanoid sim`."""
+    options = tyro.cli(SimOptions, args=list(argv), prog="humanoid sim")
+    try:
+        nodes = check(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    stay_local(options.network)
+    with tempfile.TemporaryDirectory(prefix="humanoid_") as directory:
+        return supervise(
+            processes(options, nodes, Path(directory)),
+            options.namespace,
+            "simulation_node",
+            Console(),
+        )

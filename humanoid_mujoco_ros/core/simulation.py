@@ -1,0 +1,244 @@
+"""The MuJoCo simulation of the robot, one control tick at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from humanoid_mujoco_ros.core import rotation
+from humanoid_mujoco_ros.core.model import IMU_LINK, RobotModel
+from humanoid_mujoco_ros.core.observation import observe_data
+from humanoid_mujoco_ros.core.state import ImuReading, RobotState, Wrench
+
+HEALTHY_HEIGHT_M = (1.0, 2.0)
+"""Humanoid-v4's healthy_z_range: outside, the robot has fallen."""
+FORWARD_REWARD_WEIGHT = 1.25
+HEALTHY_REWARD = 5.0
+CONTROL_COST_WEIGHT = 0.1
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """How an episode starts and what is observed."""
+
+    seed: int = 0
+    """Seed of the noise of the initial states."""
+    reset_noise_scale: float = 0.01
+    """Each initial position and velocity is off by up to this much (Humanoid-v4's noise)."""
+    mask_cfrc_ext: bool = False
+    """Observe zeros for the contact forces, as on a robot that cannot measure them."""
+
+
+class Simulation:
+    """Steps the robot through control ticks.
+
+    With the time step, integrator and noise of Gymnasium's Humanoid-v4 it produces exactly that
+    environment's states, observations and rewards.
+    """
+
+    def __init__(self, robot: RobotModel, config: SimulationConfig | None = None) -> None:
+        """Creates the simulation in its first initial state."""
+        self.robot = robot
+        self.config = config or SimulationConfig()
+        self._model = robot.mj
+        self._data = mujoco.MjData(self._model)
+        self._random = np.random.default_rng(self.config.seed)
+        self._period_ns = round(robot.control_period_s * 1e9)
+        # rclpy reads a time of 0 as "no clock yet", so the first state is one period old.
+        self._tick = 1
+        self._episode = -1
+        self._dt = self._model.opt.timestep * robot.config.steps_per_control
+        self._x_com = 0.0
+        self._wrenches: dict[int, Wrench] = {}
+        self._mass = self._model.body_mass[:, None]
+        self._total_mass = np.sum(self._mass)
+        self._feet = {
+            side: (self._model.body(foot).id, self._model.sensor(sensor).adr[0])
+            for side, foot, sensor in robot.foot_sensors
+        }
+        self._accelerometer = slice(*self._sensor_range("imu_accelerometer"))
+        self._gyro = slice(*self._sensor_range("imu_gyro"))
+        self._imu_site = self._model.site(IMU_LINK).id
+        self.reset()
+
+    def reset(self) -> RobotState:
+        """Puts the robot into a new initial state and starts an episode.
+
+        Time goes on. External wrenches end. The seed's sequence of initial states is that of
+        `gymnasium.make("Humanoid-v4").reset(seed=seed)` and its following resets.
+        """
+        m, d = self._model, self._data
+        scale = self.config.reset_noise_scale
+        mujoco.mj_resetData(m, d)
+        d.qpos[:] += self._random.uniform(-scale, scale, size=m.nq)
+        d.qvel[:] += self._random.uniform(-scale, scale, size=m.nv)
+        mujoco.mj_forward(m, d)
+        # The sensors made mj_forward compute contact forces; Humanoid-v4 starts with zeros.
+        d.cfrc_ext[:] = 0.0
+        self._begin_episode()
+        return self.state()
+
+    def set_state(self, qpos: Float64Array, qvel: Float64Array) -> RobotState:
+        """Puts the robot into a given state and starts an episode.
+
+        Args:
+            qpos: (nq,) [m, rad].
+            qvel: (nv,) [m/s, rad/s].
+        """
+        m, d = self._model, self._data
+        mujoco.mj_resetData(m, d)
+        d.qpos[:] = qpos
+        d.qvel[:] = qvel
+        mujoco.mj_forward(m, d)
+        d.cfrc_ext[:] = 0.0
+        self._begin_episode()
+        return self.state()
+
+    def step(self, efforts: Float64Array) -> RobotState:
+        """Advances one control period with the torques held.
+
+        Args:
+            efforts: (n,) [N·m] by joint; MuJoCo limits them to the motors' range.
+
+        Returns:
+            The state after the step.
+        """
+        m, d = self._model, self._data
+        d.ctrl[self.robot.actuator_indices] = efforts / self.robot.gear
+        steps = self.robot.config.steps_per_control
+        if self._wrenches:
+            # The wrench turns with its link, so it is applied anew before every physics step.
+            for _ in range(steps):
+                self._apply_wrenches()
+                mujoco.mj_step(m, d)
+            d.qfrc_applied[:] = 0.0
+        else:
+            mujoco.mj_step(m, d, nstep=steps)
+        mujoco.mj_rnePostConstraint(m, d)
+        self._tick += 1
+        if not np.isfinite(d.qpos).all() or self._diverged():
+            raise FloatingPointError(
+                "the simulation diverged: MuJoCo reported a bad state; "
+                "a smaller time step or smaller forces may help"
+            )
+        x_before = self._x_com
+        self._x_com = self._center_of_mass_x()
+        forward = FORWARD_REWARD_WEIGHT * ((self._x_com - x_before) / self._dt)
+        self._reward = float(
+            forward + HEALTHY_REWARD - CONTROL_COST_WEIGHT * np.sum(np.square(d.ctrl))
+        )
+        self._episode_steps += 1
+        self._episode_return += self._reward
+        return self.state()
+
+    def set_external_wrench(self, link: str, wrench: Wrench | None) -> None:
+        """Lets a wrench act at the origin of `link`, expressed in its frame, until changed.
+
+        It reaches the joints through mj_applyFT and so stays out of the observation, as a push
+        does on a robot without a skin.
+
+        Args:
+            link: base_link or a body's name.
+            wrench: None ends it.
+
+        Raises:
+            ModelError: There is no such link.
+        """
+        body = self.robot.body_of_link(link)
+        if wrench is None:
+            self._wrenches.pop(body, None)
+        else:
+            self._wrenches[body] = wrench
+
+    def state(self) -> RobotState:
+        """The present state, copied."""
+        d = self._data
+        quaternion = d.qpos[3:7] / np.linalg.norm(d.qpos[3:7])
+        return RobotState(
+            time_ns=self._tick * self._period_ns,
+            qpos=d.qpos.copy(),
+            qvel=d.qvel.copy(),
+            joint_positions=d.qpos[self.robot.qpos_indices],
+            joint_velocities=d.qvel[self.robot.dof_indices],
+            joint_efforts=d.qfrc_actuator[self.robot.dof_indices],
+            base_position=d.qpos[:3].copy(),
+            base_quaternion_wxyz=quaternion,
+            base_linear_velocity=rotation.rotate(rotation.conjugate(quaternion), d.qvel[:3]),
+            base_angular_velocity=d.qvel[3:6].copy(),
+            imu=self._imu(),
+            foot_wrenches=self._foot_wrenches(),
+            observation=observe_data(d, self.config.mask_cfrc_ext),
+            reward=self._reward,
+            fallen=not HEALTHY_HEIGHT_M[0] < d.qpos[2] < HEALTHY_HEIGHT_M[1],
+            episode=self._episode,
+            episode_steps=self._episode_steps,
+            episode_return=self._episode_return,
+        )
+
+    def _begin_episode(self) -> None:
+        self._wrenches.clear()
+        self._episode += 1
+        self._episode_steps = 0
+        self._episode_return = 0.0
+        self._reward = 0.0
+        self._x_com = self._center_of_mass_x()
+
+    def _center_of_mass_x(self) -> float:
+        return float((np.sum(self._mass * self._data.xipos, axis=0) / self._total_mass)[0])
+
+    def _diverged(self) -> bool:
+        warnings = self._data.warning
+        kinds = (
+            mujoco.mjtWarning.mjWARN_BADQPOS,
+            mujoco.mjtWarning.mjWARN_BADQVEL,
+            mujoco.mjtWarning.mjWARN_BADQACC,
+        )
+        return any(warnings[kind].number for kind in kinds)
+
+    def _apply_wrenches(self) -> None:
+        m, d = self._model, self._data
+        mujoco.mj_kinematics(m, d)
+        mujoco.mj_comPos(m, d)
+        d.qfrc_applied[:] = 0.0
+        for body, wrench in self._wrenches.items():
+            axes_world = d.xmat[body].reshape(3, 3)
+            mujoco.mj_applyFT(
+                m,
+                d,
+                axes_world @ wrench.force,
+                axes_world @ wrench.torque,
+                d.xpos[body],
+                body,
+                d.qfrc_applied,
+            )
+
+    def _sensor_range(self, name: str) -> tuple[int, int]:
+        sensor = self._model.sensor(name)
+        return sensor.adr[0], sensor.adr[0] + sensor.dim[0]
+
+    def _imu(self) -> ImuReading:
+        d = self._data
+        quaternion = np.empty(4)
+        mujoco.mju_mat2Quat(quaternion, d.site_xmat[self._imu_site])
+        return ImuReading(
+            quaternion_wxyz=quaternion,
+            angular_velocity=d.sensordata[self._gyro].copy(),
+            linear_acceleration=d.sensordata[self._accelerometer].copy(),
+        )
+
+    def _foot_wrenches(self) -> dict[str, Wrench]:
+        d = self._data
+        wrenches = {}
+        for side, (body, address) in self._feet.items():
+            # The sensor gives the net wrench of the foot on the ground, in world axes, at the
+            # centre of pressure; the ground's on the foot is its negative.
+            force, torque, point = d.sensordata[address : address + 9].reshape(3, 3)
+            moment = torque + np.cross(point - d.xpos[body], force)
+            to_foot = -d.xmat[body].reshape(3, 3).T
+            wrenches[side] = Wrench(force=to_foot @ force, torque=to_foot @ moment)
+        return wrenches

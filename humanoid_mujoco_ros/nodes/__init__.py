@@ -1,0 +1,7 @@
+"""The ROS nodes: they decode messages, call core and encode what it returns."""
+
+import os
+
+# Read by numpy's BLAS when it is first imported. The policy's matrices are so small that a second
+# thread costs more than it saves, and the physics needs that core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

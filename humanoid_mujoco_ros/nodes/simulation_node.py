@@ -1,0 +1,336 @@
+"""simulation_node: MuJoCo on the ROS graph, in the place of a robot."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import WrenchStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from humanoid_mujoco_ros.core import observation
+from humanoid_mujoco_ros.core.link_tree import LinkTree
+from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.core.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.core.safety import CommandError, checked_vector
+from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.core.state import RobotState
+from humanoid_mujoco_ros.core.urdf import urdf
+from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
+
+_OUTBOX_SIZE = 100
+"""States waiting to be published; a second at 100 Hz."""
+_REQUEST_TIMEOUT_S = 2.0
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True)
+class InterfaceConfig:
+    """How the robot appears on the graph."""
+
+    frame_prefix: str = ""
+    """Goes before every frame's name, such as "robot2/" for a second robot."""
+    publish_clock: bool = True
+    """Whether to publish /clock; a second simulation leaves that to the first."""
+    publish_observation: bool = True
+    """Whether to publish observation; otherwise observation_node makes it of joint_states and odom,
+    as on a robot."""
+
+
+class SimulationNode(Node):
+    """Steps the simulation and publishes what a robot would.
+
+    Publishes (every control tick): joint_states, odom, imu/data, left_foot/wrench,
+    right_foot/wrench, /tf, /clock, observation. Latched: robot_description, /tf_static. Every
+    second: /diagnostics.
+
+    Subscribes: effort_controller/commands [N·m, in the order of the parameter `joints`],
+    external_wrench.
+
+    Services: simulation/reset, simulation/pause, simulation/step.
+
+    Parameters: the fields of ModelConfig (its path as `model`), SimulationConfig, LoopConfig and
+    InterfaceConfig, and `joints`.
+    """
+
+    def __init__(self) -> None:
+        """Loads the model and starts the physics.
+
+        Raises:
+            ValueError: A parameter cannot be used; the message says why.
+        """
+        super().__init__("simulation_node")
+        self.exit_status = 0
+        self._is_closing = False
+        self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        config = parameters.declare(self, SimulationConfig)
+        loop_config = parameters.declare(self, LoopConfig)
+        interface = parameters.declare(self, InterfaceConfig)
+        self._prefix = interface.frame_prefix
+        self._joints = parameters.declare_joints(self, self._robot.joints)
+        # Commands come in the order of `joints`; core wants the model's.
+        self._to_model_order = np.argsort(self._robot.joint_order(self._joints))
+        self._simulation = Simulation(self._robot, config)
+        self._mode = loop_config.mode
+        self._loop = PhysicsLoop(
+            self._simulation, loop_config, self.on_state, self._answering_policies
+        )
+        self._rejections = diagnostics.Rejections(self)
+        self._meter = _Meter()
+        self._tree = LinkTree(self._robot)
+        self._transforms = conversions.TransformEncoder(self._tree, self._prefix)
+        self._layout = conversions.to_layout(observation.layout(self._robot.mj))
+
+        self._joint_states = self.create_publisher(JointState, "joint_states", 10)
+        self._odom = self.create_publisher(Odometry, "odom", 10)
+        self._imu = self.create_publisher(Imu, "imu/data", 10)
+        self._feet = {
+            side: (
+                self._prefix + foot,
+                self.create_publisher(WrenchStamped, f"{side}_foot/wrench", 10),
+            )
+            for side, foot, _ in self._robot.foot_sensors
+        }
+        self._tf = self.create_publisher(TFMessage, "/tf", 100)
+        self._clock_publisher = (
+            self.create_publisher(Clock, "/clock", 1) if interface.publish_clock else None
+        )
+        self._observation = (
+            self.create_publisher(Float64MultiArray, "observation", 1)
+            if interface.publish_observation
+            else None
+        )
+        self._publish_latched()
+
+        self.create_subscription(
+            Float64MultiArray, "effort_controller/commands", self.on_commands, 1
+        )
+        self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
+        self.create_service(Trigger, "simulation/reset", self.on_reset)
+        self.create_service(SetBool, "simulation/pause", self.on_pause)
+        self.create_service(Trigger, "simulation/step", self.on_step)
+        self._diagnostics = diagnostics.DiagnosticsPublisher(
+            self, "control loop", self._robot.name, self._health
+        )
+
+        self._outbox: deque[tuple[RobotState, bool]] = deque(maxlen=_OUTBOX_SIZE)
+        self._outbox_ready = threading.Event()
+        self._dropped = 0
+        self._published_time_ns = 0
+        self._last_state = self._simulation.state()
+        self._publisher_thread = threading.Thread(
+            target=self._publish, name="publisher", daemon=True
+        )
+        self._loop.start()
+        self._publisher_thread.start()
+
+    def destroy_node(self) -> None:
+        """Stops the physics, then the node."""
+        self._is_closing = True
+        self._loop.stop()
+        self._outbox_ready.set()
+        self._publisher_thread.join()
+        super().destroy_node()
+
+    def on_state(self, state: RobotState, ask: bool) -> None:
+        """Takes a state from the physics thread, which must not wait for its publication."""
+        if len(self._outbox) == _OUTBOX_SIZE:
+            self._dropped += 1
+        self._outbox.append((state, ask))
+        self._outbox_ready.set()
+
+    def on_commands(self, message: Float64MultiArray) -> None:
+        """Takes a command, unless it is of the wrong size or not finite."""
+        try:
+            efforts = checked_vector(message.data, len(self._joints), "effort command")
+        except CommandError as error:
+            self._rejections.add(error)
+            return
+        self._loop.command(efforts[self._to_model_order])
+
+    def on_external_wrench(self, message: WrenchStamped) -> None:
+        """Takes a push on a link."""
+        wrench = conversions.from_wrench(message)
+        try:
+            checked_vector([*wrench.force, *wrench.torque], 6, "external wrench")
+            self._loop.push(message.header.frame_id.removeprefix(self._prefix), wrench)
+        except (CommandError, ModelError) as error:
+            self._rejections.add(error)
+
+    def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Starts a new episode."""
+        return self._serve(
+            self._loop.reset(), response, "the robot is back in an initial state", ""
+        )
+
+    def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Stops or resumes time."""
+        now = "paused" if request.data else "running"
+        response = self._serve(
+            self._loop.pause(request.data), response, now, f"the simulation was {now} already"
+        )
+        response.success = True
+        return response
+
+    def on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Advances one control tick while paused."""
+        return self._serve(
+            self._loop.step(),
+            response,
+            "advanced one control period",
+            "the simulation is running; pause it first (simulation/pause)",
+        )
+
+    def _serve(
+        self, future: Future[bool], response: Trigger.Response, done: str, refused: str
+    ) -> Trigger.Response:
+        """Waits for the physics thread, which answers between two ticks."""
+        try:
+            response.success = future.result(_REQUEST_TIMEOUT_S)
+        except (RuntimeError, TimeoutError) as error:
+            response.success = False
+            response.message = str(error) or "the physics thread did not answer"
+        else:
+            response.message = done if response.success else refused
+        return response
+
+    def _answering_policies(self) -> frozenset[object]:
+        """Whoever would answer the next state, by its subscriptions' ids."""
+        if self._observation is None:
+            # It is observation_node that asks the policy.
+            return graph.observers(self)
+        return graph.policies(self)
+
+    def _publish(self) -> None:
+        while not self._loop.finished:
+            self._outbox_ready.wait(0.1)
+            self._outbox_ready.clear()
+            while self._outbox:
+                self._publish_state(*self._outbox.popleft())
+        while self._outbox:
+            self._publish_state(*self._outbox.popleft())
+        if not self._is_closing:
+            # The loop ended by itself: its duration is over, or nobody answered.
+            error = self._loop.take_status().error
+            if error:
+                self.get_logger().fatal(error)
+                self.exit_status = 1
+            self._diagnostics.publish()
+            self.context.try_shutdown()
+
+    def _publish_state(self, state: RobotState, ask: bool) -> None:
+        if self._observation is None:
+            if not ask and self._mode == "lockstep":
+                # observation_node would take it for a question.
+                self._last_state = state
+                return
+        elif ask:
+            # First, since a policy is waiting for it.
+            self._observation.publish(conversions.to_observation(state.observation, self._layout))
+        stamp = conversions.to_time(state.time_ns)
+        prefix = self._prefix
+        self._joint_states.publish(conversions.to_joint_state(state, self._robot.joints, stamp))
+        self._odom.publish(conversions.to_odometry(state, prefix, stamp))
+        self._imu.publish(conversions.to_imu(state.imu, prefix, stamp))
+        for side, (frame, publisher) in self._feet.items():
+            publisher.publish(conversions.to_wrench(state.foot_wrenches[side], frame, stamp))
+        if state.time_ns != self._published_time_ns:
+            # While time stands still, repeating these would only make tf2 warn.
+            self._tf.publish(self._transforms.encode(state, stamp))
+            if self._clock_publisher is not None:
+                self._clock_publisher.publish(conversions.to_clock(stamp))
+        self._published_time_ns = state.time_ns
+        self._last_state = state
+
+    def _publish_latched(self) -> None:
+        self._description = self.create_publisher(String, "robot_description", LATCHED)
+        self._description.publish(String(data=urdf(self._robot)))
+        self._tf_static = self.create_publisher(TFMessage, "/tf_static", LATCHED)
+        self._tf_static.publish(conversions.to_static_transforms(self._tree, self._prefix))
+
+    def _health(self) -> diagnostics.Health:
+        status = self._loop.take_status()
+        state = self._last_state
+        rate_hz, real_time_factor = self._meter.rates(status.ticks, state.time_ns)
+        health = diagnostics.Health()
+        if status.error:
+            health.report(diagnostics.ERROR, status.error)
+        elif status.watchdog == "timeout" and not status.paused:
+            health.report(diagnostics.ERROR, "no effort command: the joints are without effort")
+        elif status.watchdog == "waiting":
+            health.report(diagnostics.WARN, "waiting for the first effort command")
+        if status.paused:
+            health.report(diagnostics.OK, "paused")
+        if state.fallen:
+            health.report(diagnostics.WARN, "the robot has fallen")
+        if status.overruns > self._meter.overruns:
+            late = status.overruns - self._meter.overruns
+            health.report(diagnostics.WARN, f"{late} control ticks came more than a period late")
+        if status.divergences > self._meter.divergences:
+            health.report(diagnostics.ERROR, status.last_divergence)
+        self._meter.overruns, self._meter.divergences = status.overruns, status.divergences
+        latencies_ms = np.array(status.latencies_s or (np.nan,)) * 1e3
+        health.values = {
+            "mode": self._mode,
+            "paused": status.paused,
+            "watchdog": status.watchdog,
+            "sim_time_s": state.time_ns * 1e-9,
+            "real_time_factor": real_time_factor,
+            "control_rate_hz": rate_hz,
+            "ticks": status.ticks,
+            "overruns": status.overruns,
+            "divergences": status.divergences,
+            "unpublished_states": self._dropped,
+            "command_latency_p50_ms": float(np.percentile(latencies_ms, 50)),
+            "command_latency_p99_ms": float(np.percentile(latencies_ms, 99)),
+            "body_height_m": float(state.base_position[2]),
+            "forward_speed_m_s": float(state.qvel[0]),
+            "fallen": state.fallen,
+            "episode": state.episode,
+            "step_count": state.episode_steps,
+            "episode_return": state.episode_return,
+        }
+        self._rejections.report_to(health)
+        return health
+
+
+class _Meter:
+    """Rates between two reports, and the counts of the last one."""
+
+    def __init__(self) -> None:
+        self.overruns = 0
+        self.divergences = 0
+        self._time_s = time.monotonic()
+        self._ticks = 0
+        self._sim_time_ns = 0
+
+    def rates(self, ticks: int, sim_time_ns: int) -> tuple[float, float]:
+        """Control ticks per second [Hz] and simulated seconds per second since the last call."""
+        now_s = time.monotonic()
+        elapsed_s = now_s - self._time_s
+        rate_hz = (ticks - self._ticks) / elapsed_s
+        factor = (sim_time_ns - self._sim_time_ns) * 1e-9 / elapsed_s
+        self._time_s, self._ticks, self._sim_time_ns = now_s, ticks, sim_time_ns
+        return rate_hz, factor
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the node; the exit status is 1 when it could not start or nobody answered it."""
+    return runtime.run(SimulationNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+import pytest
+
+from humanoid_mujoco_ros.bringup.config import (
+    ConfigError,
+    config_file,
+    read_parameters,
+    write_parameters,
+)
+
+
+def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
+    assert config_file("sim").name == "sim.yaml"
+    path = tmp_path / "mine.yaml"
+    path.write_text("/**:\n  ros__parameters: {}\n")
+    assert config_file(str(path)) == path
+    with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of .*sim"):
+        config_file("lab")
+
+
+def test_a_node_gets_what_is_set_for_all_and_for_itself(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "/**:\n  ros__parameters: {a: 1, b: 1}\n"
+        "/**/policy_node:\n  ros__parameters: {b: 2}\n"
+        "other_node:\n  ros__parameters: {b: 3}\n"
+    )
+    assert read_parameters(path, "policy_node") == {"a": 1, "b": 2}
+
+
+def test_written_parameters_read_back(tmp_path):
+    path = tmp_path / "overrides.yaml"
+    write_parameters(path, {"policy_node": {"policy": "walk"}, "viewer_node": {}})
+    assert read_parameters(path, "policy_node") == {"policy": "walk"}
+    assert read_parameters(path, "viewer_node") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("- 1", "not a ROS parameter file"),
+        ("a: [", "cannot read"),
+        ("node: {policy: walk}", "'node' has no ros__parameters"),
+    ],
+)
+def test_a_file_that_sets_no_parameters_is_explained(tmp_path, text, match):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=match):
+        read_parameters(path, "policy_node")

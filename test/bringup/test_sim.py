@@ -1,0 +1,144 @@
+"""`humanoid sim` as a user runs it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+pytestmark = pytest.mark.processes
+
+HUMANOID = [sys.executable, "-m", "humanoid_mujoco_ros.cli"]
+
+
+def run(graph, *arguments):
+    return subprocess.run(
+        [*HUMANOID, *arguments], env=graph.environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def children(pid):
+    """Ids of the nodes that a bring-up started, by the node's module."""
+    found = {}
+    output = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
+    ).stdout
+    for line in output.splitlines():
+        match = re.match(r"\s*(\d+) .*humanoid_mujoco_ros\.nodes\.(\w+)", line)
+        if match:
+            found[match[2]] = int(match[1])
+    return found
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for_line(process, text, timeout_s=30.0):
+    deadline_s = time.monotonic() + timeout_s
+    lines = []
+    while time.monotonic() < deadline_s:
+        line = process.stdout.readline()
+        lines.append(line)
+        if text in line:
+            return
+        if not line:
+            break
+    pytest.fail(f"'{text}' did not appear in\n{''.join(lines)}")
+
+
+def test_it_walks_for_the_duration_and_ends_with_status_0(graph):
+    result = run(graph, "sim", "--no-viewer", "--mode", "lockstep", "--duration", "10")
+    assert result.returncode == 0, result.stdout + result.stderr
+    output = " ".join(result.stdout.split())
+    assert "time 10.0 s" in output
+    height_m = float(re.findall(r"height ([\d.]+) m", output)[-1])
+    assert 1.0 < height_m < 1.6
+    assert int(re.findall(r"steps (\d+)", output)[-1]) == 1000  # it has not fallen once
+
+
+def test_ctrl_c_ends_every_process(graph):
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    wait_for_line(process, "watchdog ok")
+    nodes = children(process.pid)
+    assert set(nodes) == {"simulation_node", "policy_node"}
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, output
+    assert "stopping" in output
+    assert not any(is_alive(pid) for pid in nodes.values())
+
+
+def test_a_killed_bringup_leaves_no_node_behind(graph):
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    wait_for_line(process, "watchdog ok")
+    nodes = children(process.pid)
+    process.kill()
+    process.wait()
+    deadline_s = time.monotonic() + 10
+    while any(is_alive(pid) for pid in nodes.values()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_a_killed_policy_is_reported_and_comes_back(graph):
+    health = graph.health()
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok", 30.0)
+    first = children(process.pid)["policy_node"]
+    os.kill(first, signal.SIGKILL)
+    wait_for_line(process, "policy_node was ended by SIGKILL; starting it again in 0.5 s")
+    graph.spin_until(lambda: children(process.pid).get("policy_node", first) != first)
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "timeout")
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok", 30.0)
+
+
+def test_a_killed_simulation_is_reported_and_the_policy_goes_on(graph):
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    wait_for_line(process, "watchdog ok")
+    os.kill(children(process.pid)["simulation_node"], signal.SIGKILL)
+    wait_for_line(process, "simulation_node was ended by SIGKILL; the other nodes go on")
+    assert set(children(process.pid)) == {"policy_node"}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--policy", "run"], "policy 'run' is neither shipped nor a file; shipped are"),
+        (["--config", "lab"], "config 'lab' is neither a file nor one of"),
+        (["--real-time-factor", "-1"], "real_time_factor must be positive, not -1.0"),
+        (["--config", "humanoid_v4", "--policy", "walk"], "trained at 100.00 Hz"),
+        (["--policy", "hf://cleanrl"], "not of the form hf://owner/repo"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line_and_status_2(graph, arguments, reason):
+    result = run(graph, "sim", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_names_the_commands_and_explains_the_options(graph):
+    overview = run(graph, "--help")
+    assert overview.returncode == 0
+    assert "start the simulated humanoid" in overview.stdout
+    options = run(graph, "sim", "--help")
+    assert "--real-time-factor" in options.stdout
+    assert "Simulated seconds per second of wall time" in options.stdout
+    assert run(graph).returncode == 2
+    unknown = run(graph, "fly")
+    assert unknown.returncode == 2
+    assert "unknown command 'fly'" in unknown.stderr

@@ -1,0 +1,256 @@
+"""The simulation against Gymnasium's Humanoid-v4 and MuJoCo itself."""
+
+import itertools
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from humanoid_mujoco_ros.core import observation, rotation
+from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.core.state import Wrench
+
+NATIVE = ModelConfig(timestep_s=0.003, steps_per_control=5)
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return RobotModel()
+
+
+@pytest.fixture
+def humanoid_v4():
+    with pytest.warns(DeprecationWarning, match="Humanoid-v4"):
+        env = gymnasium.make("Humanoid-v4")
+    yield env.unwrapped
+    env.close()
+
+
+def test_states_observations_and_rewards_equal_humanoid_v4s_exactly(humanoid_v4):
+    robot = RobotModel(NATIVE)
+    simulation = Simulation(robot, SimulationConfig(seed=5))
+    expected, _ = humanoid_v4.reset(seed=5)
+    np.testing.assert_array_equal(simulation.state().observation, expected)
+    random = np.random.default_rng(1)
+    falls = 0
+    for _ in range(1000):
+        efforts = random.uniform(-1, 1, 17) * robot.effort_limits
+        action = np.empty(17)
+        action[robot.actuator_indices] = efforts / robot.gear
+        expected, reward, terminated, _, _ = humanoid_v4.step(action)
+        state = simulation.step(efforts)
+        np.testing.assert_array_equal(state.observation, expected)
+        np.testing.assert_array_equal(state.qpos, humanoid_v4.data.qpos)
+        np.testing.assert_array_equal(state.qvel, humanoid_v4.data.qvel)
+        assert state.reward == reward
+        assert state.fallen == terminated
+        if terminated:
+            falls += 1
+            expected, _ = humanoid_v4.reset()
+            np.testing.assert_array_equal(simulation.reset().observation, expected)
+    assert falls > 10
+
+
+def test_a_gymnasium_action_becomes_the_same_torques(humanoid_v4):
+    robot = RobotModel(NATIVE)
+    simulation = Simulation(robot, SimulationConfig(seed=0))
+    humanoid_v4.reset(seed=0)
+    action = np.random.default_rng(2).uniform(-0.4, 0.4, 17)
+    humanoid_v4.step(action)
+    state = simulation.step(robot.efforts_of_action(action))
+    np.testing.assert_allclose(state.observation, humanoid_v4._get_obs(), atol=1e-9)
+
+
+def test_efforts_are_the_torques_that_mujoco_applies(robot):
+    simulation = Simulation(robot)
+    efforts = np.linspace(-1, 1, 17) * robot.effort_limits
+    state = simulation.step(efforts)
+    np.testing.assert_allclose(state.joint_efforts, efforts, rtol=1e-12)
+    np.testing.assert_allclose(
+        simulation.step(10 * efforts).joint_efforts, np.clip(10 * efforts, *limits(robot))
+    )
+
+
+def limits(robot):
+    return -robot.effort_limits, robot.effort_limits
+
+
+def test_state_is_a_copy(robot):
+    simulation = Simulation(robot)
+    before = simulation.state()
+    qpos, joints = before.qpos.copy(), before.joint_positions.copy()
+    simulation.step(robot.effort_limits)
+    np.testing.assert_array_equal(before.qpos, qpos)
+    np.testing.assert_array_equal(before.joint_positions, joints)
+
+
+def test_base_twist_agrees_with_finite_differences_of_the_pose():
+    # A tiny control period, so that the difference quotient is exact enough.
+    robot = RobotModel(ModelConfig(timestep_s=1e-5, steps_per_control=1))
+    simulation = Simulation(robot)
+    qpos = simulation.state().qpos
+    qpos[2] = 3.0
+    qpos[3:7] = rotation.normalized([0.3, -0.5, 0.7, 0.2])
+    random = np.random.default_rng(0)
+    qvel = random.normal(size=robot.mj.nv)
+    before = simulation.set_state(qpos, qvel)
+    after = simulation.step(np.zeros(17))
+    dt = 1e-5
+    velocity_world = (after.base_position - before.base_position) / dt
+    q = before.base_quaternion_wxyz
+    np.testing.assert_allclose(
+        before.base_linear_velocity,
+        rotation.rotate(rotation.conjugate(q), velocity_world),
+        atol=2e-3,
+    )
+    turn = rotation.multiply(rotation.conjugate(q), after.base_quaternion_wxyz)
+    np.testing.assert_allclose(before.base_angular_velocity, 2 * turn[1:] / dt, atol=5e-3)
+
+
+def test_imu_at_rest_reads_gravity_up(robot):
+    simulation = Simulation(robot, SimulationConfig(reset_noise_scale=0.0))
+    for _ in range(500):
+        state = simulation.step(np.zeros(17))
+    assert np.abs(state.qvel).max() < 0.05  # it lies still
+    acceleration_world = rotation.rotate(state.imu.quaternion_wxyz, state.imu.linear_acceleration)
+    np.testing.assert_allclose(acceleration_world, [0, 0, 9.81], atol=0.2)
+    np.testing.assert_allclose(state.imu.angular_velocity, state.base_angular_velocity, atol=0.05)
+
+
+def test_foot_wrench_is_mujocos_contact_force_on_the_foot(robot):
+    simulation = Simulation(robot)
+    touched = 0
+    for _ in range(60):
+        simulation.step(np.zeros(17))
+        data = simulation._data
+        # After a step, sensors and cfrc_ext belong to different stages of the integrator.
+        mujoco.mj_forward(robot.mj, data)
+        mujoco.mj_rnePostConstraint(robot.mj, data)
+        state = simulation.state()
+        for side in ("left", "right"):
+            body = robot.mj.body(f"{side}_foot").id
+            # cfrc_ext: torque about the subtree's centre of mass, force; world axes.
+            torque_com, force_world = data.cfrc_ext[body, :3], data.cfrc_ext[body, 3:]
+            lever = data.xpos[body] - data.subtree_com[robot.mj.body_rootid[body]]
+            torque_world = torque_com - np.cross(lever, force_world)
+            axes = data.xmat[body].reshape(3, 3)
+            wrench = state.foot_wrenches[side]
+            np.testing.assert_allclose(wrench.force, axes.T @ force_world, atol=1e-8)
+            np.testing.assert_allclose(wrench.torque, axes.T @ torque_world, atol=1e-8)
+            touched += force_world[2] > 50
+    assert touched > 20
+
+
+def test_a_push_changes_the_momentum_by_force_times_time(robot):
+    mass = robot.mj.body_mass.sum()
+    pushed, free = Simulation(robot), Simulation(robot)
+    for simulation in (pushed, free):
+        qpos = simulation.state().qpos
+        qpos[2] = 5.0  # in the air
+        simulation.set_state(qpos, np.zeros(robot.mj.nv))
+    force = np.array([200.0, 0.0, 0.0])
+    for _ in range(20):
+        # Expressed in the torso's frame, which turns: renew it so that it stays 200 N along x.
+        to_base = rotation.conjugate(pushed.state().base_quaternion_wxyz)
+        pushed.set_external_wrench(
+            "base_link", Wrench(rotation.rotate(to_base, force), np.zeros(3))
+        )
+        pushed.step(np.zeros(17))
+        free.step(np.zeros(17))
+    gained = com_velocity(pushed) - com_velocity(free)
+    np.testing.assert_allclose(gained, force * 0.2 / mass, atol=0.02)
+
+
+def com_velocity(simulation):
+    model, data = simulation.robot.mj, simulation._data
+    mujoco.mj_subtreeVel(model, data)
+    return data.subtree_linvel[1].copy()
+
+
+def test_a_push_stays_out_of_the_contact_forces_and_ends(robot):
+    simulation = Simulation(robot)
+    qpos = simulation.state().qpos
+    qpos[2] = 5.0
+    simulation.set_state(qpos, np.zeros(robot.mj.nv))
+    simulation.set_external_wrench("pelvis", Wrench(np.array([0, 100.0, 0]), np.zeros(3)))
+    state = simulation.step(np.zeros(17))
+    block = {b.name: b for b in observation.layout(robot.mj)}["cfrc_ext"]
+    np.testing.assert_allclose(state.observation[block.slice], 0.0, atol=1e-9)
+    simulation.set_external_wrench("pelvis", None)
+    simulation.step(np.zeros(17))
+    assert not simulation._data.qfrc_applied.any()
+    with pytest.raises(ModelError, match="link 'tail' is not in the model"):
+        simulation.set_external_wrench("tail", None)
+
+
+def test_time_never_goes_back_and_never_is_zero(robot):
+    simulation = Simulation(robot)
+    times = [simulation.state().time_ns]
+    for i in range(20):
+        times.append(simulation.step(np.zeros(17)).time_ns)
+        if i % 5 == 0:
+            times.append(simulation.reset().time_ns)
+    assert times[0] == 10_000_000
+    assert np.all(np.diff(times) >= 0)
+    assert times[-1] == 21 * 10_000_000
+
+
+def test_a_reset_starts_a_new_episode(robot):
+    simulation = Simulation(robot)
+    for _ in range(3):
+        state = simulation.step(np.zeros(17))
+    assert state.episode_steps == 3
+    assert state.episode_return > 3 * 4
+    fresh = simulation.reset()
+    assert (fresh.episode, fresh.episode_steps, fresh.episode_return) == (1, 0, 0.0)
+    assert not fresh.fallen
+
+
+def test_divergence_is_reported(robot):
+    simulation = Simulation(robot)
+    simulation.set_external_wrench("torso", Wrench(np.full(3, 1e12), np.full(3, 1e12)))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        run(simulation, 100)
+
+
+def run(simulation, ticks):
+    for _ in range(ticks):
+        simulation.step(np.zeros(17))
+
+
+def test_masked_contact_forces_are_zero(robot):
+    masked = Simulation(robot, SimulationConfig(mask_cfrc_ext=True))
+    full = Simulation(robot)
+    for _ in range(30):
+        a, b = masked.step(np.zeros(17)).observation, full.step(np.zeros(17)).observation
+    assert not a[-84:].any()
+    assert b[-84:].any()
+    np.testing.assert_array_equal(a[:-84], b[:-84])
+
+
+def test_the_layout_covers_the_376_values_in_order(robot):
+    blocks = observation.layout(robot.mj)
+    assert blocks[0].start == 0
+    for block, following in itertools.pairwise(blocks):
+        assert following.start == block.start + block.size
+    assert observation.size(robot.mj) == 376
+    state = Simulation(robot).step(np.zeros(17))
+    by_name = {block.name: state.observation[block.slice] for block in blocks}
+    assert by_name["height"][0] == state.qpos[2]
+    np.testing.assert_array_equal(by_name["joint_positions"], state.joint_positions)
+    np.testing.assert_array_equal(by_name["joint_velocities"], state.joint_velocities)
+    np.testing.assert_array_equal(by_name["qfrc_actuator"][6:], state.joint_efforts)
+
+
+def test_a_batch_is_observed_row_by_row(robot):
+    states = []
+    simulation = Simulation(robot)
+    for _ in range(4):
+        simulation.step(np.zeros(17))
+        d = simulation._data
+        states.append([a.copy() for a in (d.qpos, d.qvel, d.cinert, d.cvel, d.qfrc_actuator)])
+    batch = observation.observe(*(np.stack(parts) for parts in zip(*states, strict=True)), None)
+    for row, parts in zip(batch, states, strict=True):
+        np.testing.assert_array_equal(row, observation.observe(*parts, None))

@@ -1,0 +1,210 @@
+"""policy_node in a process of its own, driven by a real simulation or by the test."""
+
+import signal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from humanoid_mujoco_ros.core import checkpoint, policy_source
+from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.core.policy import Policy
+from humanoid_mujoco_ros.core.simulation import Simulation
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return RobotModel()
+
+
+@pytest.fixture(scope="module")
+def walk(robot):
+    return Policy(checkpoint.load(policy_source.resolve("walk"), robot), robot)
+
+
+class Robot:
+    """The test in the robot's place: it sends observations and hears commands."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.commands = graph.listen(Float64MultiArray, "effort_controller/commands", 100)
+        self.publisher = graph.node.create_publisher(Float64MultiArray, "observation", 1)
+
+    def find_policy(self):
+        self.graph.spin_until(lambda: self.publisher.get_subscription_count() == 1)
+
+    def ask(self, observation):
+        """Sends an observation and returns the command that answers it."""
+        count = len(self.commands)
+        self.publisher.publish(Float64MultiArray(data=list(observation)))
+        self.graph.spin_until(lambda: len(self.commands) > count)
+        return np.array(self.commands[-1].data)
+
+
+def change_state(graph, transition):
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return graph.call(ChangeState, "policy_node/change_state", request).success
+
+
+def state(graph):
+    return graph.call(GetState, "policy_node/get_state", GetState.Request()).current_state.id
+
+
+def set_policy(graph, name):
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=name)
+    request = SetParameters.Request(parameters=[Parameter(name="policy", value=value)])
+    return graph.call(SetParameters, "policy_node/set_parameters", request).results[0].successful
+
+
+def test_each_observation_is_answered_once_with_the_policys_efforts(graph, robot, walk):
+    names = list(robot.joints)
+    np.random.default_rng(0).shuffle(names)
+    graph.start(
+        "policy_node", {"ramp": 0.0, "observation_timeout": 0.0, "joints": f"[{', '.join(names)}]"}
+    )
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    simulation = Simulation(robot)
+    current = simulation.state()
+    for _ in range(50):
+        command = stand_in.ask(current.observation)
+        efforts = walk.efforts(current.observation)
+        by_name = dict(zip(robot.joints, efforts, strict=True))
+        np.testing.assert_allclose(command, [by_name[name] for name in names], rtol=1e-9)
+        current = simulation.step(efforts)
+    graph.spin_for(0.2)
+    assert len(stand_in.commands) == 50
+
+
+def test_efforts_fade_in_after_activation(graph, robot, walk):
+    graph.start("policy_node", {"ramp": 0.05, "observation_timeout": 0.0})
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    full = walk.efforts(observation)
+    for fraction in (0.2, 0.4, 0.6, 0.8, 1.0, 1.0):
+        np.testing.assert_allclose(stand_in.ask(observation), fraction * full, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda values: values[:-1], "observation has 375 values, expected 376"),
+        (lambda values: [*values[:-1], float("nan")], "value 375 is nan"),
+    ],
+)
+def test_a_bad_observation_means_zero_effort_and_an_error(graph, robot, spoil, reason):
+    graph.start("policy_node", {"ramp": 0.0, "observation_timeout": 0.0})
+    health = graph.health()
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    assert stand_in.ask(observation).any()
+    assert not stand_in.ask(spoil(list(observation))).any()
+    graph.spin_until(lambda: health.value("policy_node", "rejected_messages") == "1")
+    assert reason in health.value("policy_node", "last_rejection")
+    assert health.levels["policy_node"] == 2
+
+
+def test_a_stale_observation_means_one_zero_command_and_an_error(graph, robot):
+    graph.start("policy_node", {"ramp": 0.05, "observation_timeout": 0.05})
+    health = graph.health()
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    assert stand_in.ask(observation).any()
+    graph.spin_until(lambda: len(stand_in.commands) == 2)
+    assert not any(stand_in.commands[-1].data)
+    graph.spin_until(lambda: health.levels.get("policy_node") == 2)
+    assert "no observation for" in health.messages["policy_node"]
+    assert len(stand_in.commands) == 2
+    first = stand_in.ask(observation)  # it comes back: the ramp begins anew
+    assert 0 < np.abs(first).max() < np.abs(stand_in.ask(observation)).max()
+
+
+def test_the_lifecycle_loads_starts_and_stops(graph, robot):
+    graph.start("policy_node", {"autostart": False, "observation_timeout": 0.0, "ramp": 0.0})
+    stand_in = Robot(graph)
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    assert change_state(graph, Transition.TRANSITION_CONFIGURE)
+    assert change_state(graph, Transition.TRANSITION_ACTIVATE)
+    assert state(graph) == State.PRIMARY_STATE_ACTIVE
+    stand_in.find_policy()
+    assert stand_in.ask(Simulation(robot).state().observation).any()
+    count = len(stand_in.commands)
+    assert change_state(graph, Transition.TRANSITION_DEACTIVATE)
+    graph.spin_until(lambda: len(stand_in.commands) == count + 1)
+    assert not any(stand_in.commands[-1].data)
+    graph.spin_until(lambda: stand_in.publisher.get_subscription_count() == 0)
+
+
+def test_another_policy_is_loaded_by_parameter_and_a_wrong_one_is_refused(graph, robot, tmp_path):
+    graph.start("policy_node", {"observation_timeout": 0.0, "ramp": 0.0})
+    health = graph.health()
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    before = stand_in.ask(observation)
+    path = tmp_path / "other.safetensors"
+    original = checkpoint.load(policy_source.resolve("walk"), robot)
+    changed = checkpoint.load(policy_source.resolve("walk"), robot)
+    changed.biases[-1][:] += 0.05
+    changed.save(path)
+
+    change_state(graph, Transition.TRANSITION_DEACTIVATE)
+    change_state(graph, Transition.TRANSITION_CLEANUP)
+    assert set_policy(graph, "nonsense")
+    assert not change_state(graph, Transition.TRANSITION_CONFIGURE)
+    graph.spin_until(lambda: "neither shipped nor a file" in health.messages.get("policy_node", ""))
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+
+    assert set_policy(graph, str(path))
+    assert change_state(graph, Transition.TRANSITION_CONFIGURE)
+    assert change_state(graph, Transition.TRANSITION_ACTIVATE)
+    stand_in.find_policy()
+    after = stand_in.ask(observation)
+    np.testing.assert_allclose(after, Policy(changed, robot).efforts(observation), rtol=1e-9)
+    np.testing.assert_allclose(before, Policy(original, robot).efforts(observation), rtol=1e-9)
+
+
+def test_an_unknown_policy_is_one_clear_line_and_a_failed_start(graph):
+    process = graph.start("policy_node", {"policy": "run"})
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "policy 'run' is neither shipped nor a file" in output
+    assert "Traceback" not in output
+
+
+def test_killing_the_policy_leaves_the_robot_without_effort_within_the_timeout(graph):
+    graph.start("simulation_node", {"command_timeout": 0.1, "on_fall": "stay"})
+    states = graph.listen(JointState, "joint_states", 100)
+    policy = graph.start("policy_node")
+    graph.spin_until(lambda: states and np.abs(states[-1].effort).max() > 5.0, 15.0)
+    policy.send_signal(signal.SIGKILL)
+    policy.wait()
+    count = len(states)
+    graph.spin_until(lambda: len(states) > count and not any(states[-1].effort), 1.0)
+    held = [message for message in states[count:] if any(message.effort)]
+    assert len(held) <= 20  # 0.1 s and what was under way
+
+
+def test_the_command_comes_once_per_observation_while_walking(graph):
+    graph.start("simulation_node")
+    observations = graph.listen(Float64MultiArray, "observation", 100)
+    commands = graph.listen(Float64MultiArray, "effort_controller/commands", 100)
+    graph.spin_until(lambda: observations)
+    graph.start("policy_node")
+    graph.spin_until(lambda: commands, 15.0)
+    before = len(observations), len(commands)
+    graph.spin_until(lambda: len(observations) - before[0] >= 200)
+    assert abs((len(commands) - before[1]) - (len(observations) - before[0])) <= 1

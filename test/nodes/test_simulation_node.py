@@ -1,0 +1,217 @@
+"""simulation_node in a process of its own, over real DDS."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import WrenchStamped
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from humanoid_mujoco_ros.core.link_tree import LinkTree
+from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.core.urdf import urdf
+from humanoid_mujoco_ros.nodes import conversions
+
+pytestmark = pytest.mark.processes
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+RUN_FREE = {"hold_until_command": False}
+
+
+def command(graph):
+    """A publisher of effort commands that the simulation has found."""
+    publisher = graph.node.create_publisher(Float64MultiArray, "effort_controller/commands", 1)
+    graph.spin_until(lambda: publisher.get_subscription_count() == 1)
+    return publisher
+
+
+def stamps(messages):
+    return [conversions.from_time(message.header.stamp) for message in messages]
+
+
+@pytest.mark.slow
+def test_every_state_topic_comes_at_100_hz(graph):
+    graph.start("simulation_node", RUN_FREE)
+    topics = {
+        "joint_states": graph.listen(JointState, "joint_states", 100),
+        "odom": graph.listen(Odometry, "odom", 100),
+        "imu/data": graph.listen(Imu, "imu/data", 100),
+        "left_foot/wrench": graph.listen(WrenchStamped, "left_foot/wrench", 100),
+        "right_foot/wrench": graph.listen(WrenchStamped, "right_foot/wrench", 100),
+        "/tf": graph.listen(TFMessage, "/tf", 100),
+        "/clock": graph.listen(Clock, "/clock", 100),
+        "observation": graph.listen(Float64MultiArray, "observation", 100),
+    }
+    graph.spin_until(lambda: all(topics.values()))
+    before = {name: len(messages) for name, messages in topics.items()}
+    duration_s = 10.0
+    graph.spin_for(duration_s)
+    for name, messages in topics.items():
+        rate_hz = (len(messages) - before[name]) / duration_s
+        assert rate_hz == pytest.approx(100.0, rel=0.01), name
+
+
+def test_what_is_latched_describes_every_link(graph):
+    graph.start("simulation_node", RUN_FREE)
+    descriptions = graph.listen(String, "robot_description", LATCHED)
+    static = graph.listen(TFMessage, "/tf_static", LATCHED)
+    moving = graph.listen(TFMessage, "/tf", 100)
+    graph.spin_until(lambda: descriptions and static and moving)
+    robot = RobotModel()
+    assert descriptions[0].data == urdf(robot)
+    frames = {t.child_frame_id for t in [*static[0].transforms, *moving[0].transforms]}
+    assert frames == set(LinkTree(robot).links)
+
+
+def test_joints_are_commanded_by_name_in_any_order(graph):
+    robot = RobotModel()
+    names = list(robot.joints)
+    np.random.default_rng(0).shuffle(names)
+    joints = "[" + ", ".join(names) + "]"
+    graph.start("simulation_node", {"joints": joints, "command_timeout": 10.0})
+    states = graph.listen(JointState, "joint_states")
+    publisher = command(graph)
+    efforts = {name: 0.5 * i for i, name in enumerate(names)}
+    publisher.publish(Float64MultiArray(data=list(efforts.values())))
+    graph.spin_until(lambda: states and any(states[-1].effort))
+    measured = dict(zip(states[-1].name, states[-1].effort, strict=True))
+    assert measured == pytest.approx(efforts)
+
+
+def test_the_robot_waits_for_the_first_command_then_time_runs(graph):
+    graph.start("simulation_node")
+    states = graph.listen(JointState, "joint_states", 100)
+    clock = graph.listen(Clock, "/clock", 100)
+    publisher = command(graph)
+    graph.spin_until(lambda: len(states) > 20)
+    assert set(stamps(states)) == {10_000_000}
+    publisher.publish(Float64MultiArray(data=[0.0] * 17))
+    graph.spin_until(lambda: stamps(states)[-1] > 10_000_000 and clock)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ([1.0] * 16, "has 16 values, expected 17"),
+        ([], "has 0 values, expected 17"),
+        ([0.0] * 16 + [float("nan")], "value 16 is nan"),
+        ([float("inf")] + [0.0] * 16, "value 0 is inf"),
+    ],
+)
+def test_a_bad_command_is_refused_counted_and_changes_nothing(graph, data, reason):
+    graph.start("simulation_node", {"command_timeout": 60.0, "on_fall": "stay"})
+    health = graph.health()
+    states = graph.listen(JointState, "joint_states", 100)
+    publisher = command(graph)
+    good = [0.25] * 17
+    publisher.publish(Float64MultiArray(data=good))
+    graph.spin_until(lambda: states and states[-1].effort[0] == pytest.approx(0.25))
+    publisher.publish(Float64MultiArray(data=data))
+    graph.spin_until(lambda: health.value("simulation_node", "rejected_messages") == "1")
+    assert reason in health.value("simulation_node", "last_rejection")
+    assert health.levels["simulation_node"] == 2
+    np.testing.assert_allclose(states[-1].effort, good)
+
+
+def test_without_commands_the_effort_goes_to_zero_and_diagnostics_say_so(graph):
+    graph.start("simulation_node", {"command_timeout": 0.1, "on_fall": "stay"})
+    health = graph.health()
+    states = graph.listen(JointState, "joint_states", 100)
+    command(graph).publish(Float64MultiArray(data=[1.0] * 17))
+    graph.spin_until(lambda: states and any(states[-1].effort))
+    started_ns = stamps(states)[-1]
+    graph.spin_until(lambda: not any(states[-1].effort))
+    assert (stamps(states)[-1] - started_ns) * 1e-9 < 0.2
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "timeout")
+    assert "no effort command" in health.messages["simulation_node"]
+
+
+def test_pause_step_resume_and_reset(graph):
+    graph.start("simulation_node", RUN_FREE)
+    states = graph.listen(JointState, "joint_states", 100)
+    odometry = graph.listen(Odometry, "odom", 100)
+    clock = graph.listen(Clock, "/clock", 100)
+    refused = graph.call(Trigger, "simulation/step", Trigger.Request())
+    assert not refused.success
+    assert "pause it first" in refused.message
+
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
+    graph.spin_for(0.3)
+    paused_ns = stamps(states)[-1]
+    for step in range(1, 4):
+        assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
+        graph.spin_until(lambda step=step: stamps(states)[-1] == paused_ns + step * 10_000_000)
+    again = graph.call(SetBool, "simulation/pause", SetBool.Request(data=True))
+    assert again.success
+    assert "already" in again.message
+
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=False)).success
+    graph.spin_until(lambda: stamps(states)[-1] > paused_ns + 1_500_000_000)
+    assert odometry[-1].pose.pose.position.z < 1.0  # without a policy it lies on the ground
+    assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
+    graph.spin_until(lambda: odometry[-1].pose.pose.position.z > 1.3)
+    times = [conversions.from_time(message.clock) for message in clock]
+    assert np.all(np.diff(times) > 0)
+    assert np.all(np.diff(stamps(states)) >= 0)
+
+
+def test_a_push_through_external_wrench_moves_the_robot_and_ends(graph):
+    graph.start("simulation_node", {**RUN_FREE, "on_fall": "stay"})
+    health = graph.health()
+    odometry = graph.listen(Odometry, "odom", 100)
+    publisher = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
+    graph.spin_until(lambda: publisher.get_subscription_count() == 1 and odometry)
+    push = WrenchStamped()
+    push.header.frame_id = "torso"
+    push.wrench.force.y = 400.0
+    for _ in range(20):
+        publisher.publish(push)
+        graph.spin_for(0.02)
+    assert odometry[-1].pose.pose.position.y > 0.1
+    push.header.frame_id = "tail"
+    publisher.publish(push)
+    graph.spin_until(lambda: health.value("simulation_node", "rejected_messages") == "1")
+    assert "link 'tail' is not in the model" in health.value("simulation_node", "last_rejection")
+
+
+def test_a_second_robot_lives_in_a_namespace_with_prefixed_frames(graph):
+    parameters = {**RUN_FREE, "frame_prefix": "r2/", "publish_clock": False}
+    graph.start("simulation_node", parameters, "-r", "__ns:=/r2")
+    odometry = graph.listen(Odometry, "/r2/odom")
+    tf = graph.listen(TFMessage, "/tf", 100)
+    graph.spin_until(lambda: odometry and tf)
+    assert odometry[0].header.frame_id == "r2/odom"
+    assert all(t.child_frame_id.startswith("r2/") for t in tf[0].transforms)
+    assert graph.node.count_publishers("/clock") == 0
+
+
+def test_it_ends_by_itself_after_the_duration(graph):
+    process = graph.start("simulation_node", {**RUN_FREE, "duration": 0.5})
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, output
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"model": "nowhere.xml"}, "nowhere.xml does not exist"),
+        ({"timestep": -0.001}, "timestep_s must be positive, not -0.001"),
+        ({"real_time_factor": 0.0}, "real_time_factor must be positive"),
+        ({"mode": "turbo"}, "mode is 'turbo', expected realtime or lockstep"),
+        ({"joints": "[knee]"}, "joint 'knee' is not in the model; its joints are abdomen_z"),
+        ({"real_time_factor": 2}, "expecting type 'DOUBLE'"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line_and_a_failed_start(graph, parameters, reason):
+    process = graph.start("simulation_node", parameters)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert reason in output
+    assert "Traceback" not in output
