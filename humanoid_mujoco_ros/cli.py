@@ -11,6 +11,7 @@ PACKAGE = "humanoid_mujoco_ros"
 
 COMMANDS = {
     "sim": ("bringup.sim", "start the simulated humanoid and its policy"),
+    "hardware": ("bringup.hardware", "drive a robot that publishes joint_states and odom"),
     "urdf": ("commands.urdf", "print the robot's URDF"),
     "train": ("training.train", "train a policy"),
     "evaluate": ("training.evaluate", "measure policies: return, falls, pushes"),

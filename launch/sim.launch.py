@@ -20,6 +20,17 @@ from humanoid_mujoco_ros.bringup.sim import SimOptions, check
 from launch import LaunchDescription, LaunchDescriptionEntity
 
 PACKAGE = "humanoid_mujoco_ros"
+RVIZ_TOPICS = (
+    "/robot_description",
+    "/odom",
+    "/left_foot/wrench",
+    "/right_foot/wrench",
+    "/force_marker/arrow",
+    "/force_marker/update",
+    "/force_marker/feedback",
+    "/force_marker/get_interactive_markers",
+)
+"""The topics and services of rviz/humanoid.rviz that are a robot's own."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -122,7 +133,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             )
         )
     if is_true("rviz"):
-        actions.append(_rviz(options.namespace, follows_clock))
+        actions.append(_rviz(options.namespace.strip("/"), follows_clock))
     if is_true("record"):
         actions.append(_record(is_true("use_sim_time")))
     return actions
@@ -131,12 +142,19 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def _rviz(namespace: str, parameters: dict[str, bool]) -> LaunchDescriptionEntity:
     if _is_missing("rviz2"):
         return LogInfo(msg="RViz is not installed (apt install ros-$ROS_DISTRO-rviz2); going on")
+    arguments = ["-d", str(share_directory("rviz") / "humanoid.rviz")]
+    remappings = []
+    if namespace:
+        # The file names the topics of a robot without a namespace.
+        arguments += ["-f", f"{namespace}/odom"]
+        remappings = [(topic, f"/{namespace}{topic}") for topic in RVIZ_TOPICS]
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=namespace,
-        arguments=["-d", str(share_directory("rviz") / "humanoid.rviz")],
+        arguments=arguments,
         parameters=[parameters],
+        remappings=remappings,
         output="log",
     )
 

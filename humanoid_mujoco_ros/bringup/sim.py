@@ -24,6 +24,7 @@ from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node
 from humanoid_mujoco_ros.core import checkpoint, policy_source
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.core.physics_loop import LoopConfig
+from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
 from humanoid_mujoco_ros.nodes.parameters import from_parameters
 from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
 
@@ -93,12 +94,17 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
     simulation_all = {**read_parameters(path, "simulation_node"), **simulation}
     policy_all = {**read_parameters(path, "policy_node"), **policy}
     loop = from_parameters(LoopConfig, simulation_all)
+    observer_all = read_parameters(path, "observation_node")
+    observer: dict[str, Any] = {}
     if loop.mode == "lockstep":
         # The simulation may wait as long as it likes.
-        policy["observation_timeout"] = 0.0
+        policy["observation_timeout"] = observer["input_timeout"] = 0.0
     elif loop.real_time_factor < 1.0:
+        slowness = 1.0 / loop.real_time_factor
         timeout_s = from_parameters(PolicyConfig, policy_all).observation_timeout_s
-        policy["observation_timeout"] = timeout_s / loop.real_time_factor
+        policy["observation_timeout"] = slowness * timeout_s
+        timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
+        observer["input_timeout"] = slowness * timeout_s
     robot = RobotModel(from_parameters(ModelConfig, simulation_all, path="model"))
     for parameters in (simulation_all, policy_all):
         robot.joint_order(parameters.get("joints", robot.joints))
@@ -107,7 +113,7 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
 
     nodes = {"simulation_node": simulation, "policy_node": policy}
     if options.observation == "from_topics":
-        nodes["observation_node"] = {}
+        nodes["observation_node"] = observer
     if options.viewer:
         nodes["viewer_node"] = dict(common)
     if options.force_marker:
@@ -147,6 +153,8 @@ def supervise(
     Returns:
         Exit status: 1 when a node failed.
     """
+    # SIGINT as well: a shell's background job, for one, is started with it ignored.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     listener = status.StatusListener(namespace)

@@ -37,15 +37,25 @@ class RunningNormalizer:
         self.count = total
 
 
-def mlp(checkpoint: Checkpoint, normalized: Float32Array) -> Float32Array:
-    """The network alone: normalised observations (..., inputs) to mean actions (..., actions)."""
-    hidden = normalized
-    last = len(checkpoint.weights) - 1
-    for i, (weight, bias) in enumerate(zip(checkpoint.weights, checkpoint.biases, strict=True)):
-        hidden = hidden @ weight.T + bias
-        if i < last:
-            hidden = np.tanh(hidden)
-    return hidden
+class Network:
+    """The tanh network of a checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Lays the weights out for speed."""
+        self._layers = [
+            (np.ascontiguousarray(weight.T), bias)
+            for weight, bias in zip(checkpoint.weights, checkpoint.biases, strict=True)
+        ]
+
+    def __call__(self, normalized: Float32Array) -> Float32Array:
+        """Normalised observations (..., inputs) to mean actions (..., actions)."""
+        hidden = normalized
+        for i, (weight, bias) in enumerate(self._layers):
+            if i > 0:
+                np.tanh(hidden, out=hidden)
+            hidden = hidden @ weight
+            hidden += bias
+        return hidden
 
 
 class Policy:
@@ -72,10 +82,11 @@ class Policy:
         """
         checkpoint.check_fits(robot)
         self.checkpoint = checkpoint
+        self._network = Network(checkpoint)
         self._sample = sample
         self._random = np.random.default_rng(seed)
         self._std = np.exp(checkpoint.log_std)
-        self._clip = np.float32(checkpoint.observation_clip)
+        self._clip = checkpoint.observation_clip
         self._action_of_joint = np.array(
             [checkpoint.joints.index(joint) for joint in robot.joints], dtype=np.intp
         )
@@ -91,13 +102,15 @@ class Policy:
         """The network's input (observations,) for `observation`; updates running statistics."""
         if self._running is not None:
             self._running.update(observation)
-            normalized = (observation - self._running.mean) / np.sqrt(
-                self._running.var + NORMALIZATION_EPSILON
-            )
+            normalized = observation - self._running.mean
+            normalized /= np.sqrt(self._running.var + NORMALIZATION_EPSILON)
         else:
-            normalized = (observation - self._mean) * self._scale
-        clipped: Float32Array = np.clip(normalized.astype(np.float32), -self._clip, self._clip)
-        return clipped
+            normalized = observation - self._mean
+            normalized *= self._scale
+        # Faster than np.clip, which counts at this size.
+        np.minimum(normalized, self._clip, out=normalized)
+        np.maximum(normalized, -self._clip, out=normalized)
+        return normalized.astype(np.float32)
 
     def action(self, observation: Float64Array) -> Float64Array:
         """The action (actions,) in the checkpoint's joint order, within ± action_limit.
@@ -105,7 +118,7 @@ class Policy:
         Args:
             observation: (observations,), float64, finite.
         """
-        action: Float32Array = mlp(self.checkpoint, self.normalize(observation))
+        action = self._network(self.normalize(observation))
         if self._sample:
             noise = self._random.standard_normal(action.shape[0], dtype=np.float32)
             action = (action + self._std * noise).astype(np.float32)

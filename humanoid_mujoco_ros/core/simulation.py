@@ -172,13 +172,17 @@ class Simulation:
             base_angular_velocity=d.qvel[3:6].copy(),
             imu=self._imu(),
             foot_wrenches=self._foot_wrenches(),
-            observation=observe_data(d, self.config.mask_cfrc_ext),
+            observation=self.observe(),
             reward=self._reward,
             fallen=not HEALTHY_HEIGHT_M[0] < d.qpos[2] < HEALTHY_HEIGHT_M[1],
             episode=self._episode,
             episode_steps=self._episode_steps,
             episode_return=self._episode_return,
         )
+
+    def observe(self) -> Float64Array:
+        """The present observation (size,), copied."""
+        return observe_data(self._data, self.config.mask_cfrc_ext)
 
     def _begin_episode(self) -> None:
         self._wrenches.clear()

@@ -127,7 +127,15 @@ def declare_joint_map(node: Node, robot: RobotModel) -> JointMap:
         "model's is 0, effort_limit: [N m] if below the model's}.",
         read_only=True,
     )
-    text = node.declare_parameter("joint_map", "", descriptor).value
+    return parse_joint_map(node.declare_parameter("joint_map", "", descriptor).value, robot)
+
+
+def parse_joint_map(text: str, robot: RobotModel) -> JointMap:
+    """The joint map that the parameter `joint_map` describes.
+
+    Raises:
+        JointMapError: The map cannot be used; the message says why.
+    """
     try:
         entries = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:

@@ -20,10 +20,12 @@ from humanoid_mujoco_ros.core.checkpoint import CheckpointError
 from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.core.policy import Policy
 from humanoid_mujoco_ros.core.safety import CommandError, EffortRamp, checked_vector
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
 
 DEFAULT_POLICY = "walk"
 _MATCH_TIMEOUT_S = 1.0
+_LOCKSTEP_MATCH_TIMEOUT_S = 5.0
+"""In lockstep nothing else goes on meanwhile, and a lost answer would end the run."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class PolicyNode(LifecycleNode):
     parameter `joints`], once per observation; /diagnostics.
 
     Parameters: `policy` (read at configure), the fields of PolicyConfig, of ModelConfig (its path
-    as `model`), and `joints`.
+    as `model`), `joints`, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -74,8 +76,9 @@ class PolicyNode(LifecycleNode):
         super().__init__("policy_node")
         self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
         self._config = parameters.declare(self, PolicyConfig)
-        self._joints = parameters.declare_joints(self, self._robot.joints)
-        self._to_command_order = self._robot.joint_order(self._joints)
+        self._joint_map = parameters.declare_joint_map(self, self._robot)
+        self._joints = parameters.declare_joints(self, self._joint_map.robot_joints)
+        self._to_command_order = self._joint_map.command_order(self._joints)
         self.declare_parameter(
             "policy",
             DEFAULT_POLICY,
@@ -93,7 +96,7 @@ class PolicyNode(LifecycleNode):
         self._is_interrupted = False
         self._durations_s: list[float] = []
         self._ramp = EffortRamp(
-            self._robot.effort_limits, self._config.ramp_s, self._robot.control_period_s
+            self._joint_map.effort_limits, self._config.ramp_s, self._robot.control_period_s
         )
         self._zero = np.zeros(len(self._joints))
         self._rejections = diagnostics.Rejections(self)
@@ -107,6 +110,10 @@ class PolicyNode(LifecycleNode):
             self.create_timer(
                 self._config.observation_timeout_s / 4, self._check_observation_age, clock=steady
             )
+        self._sources = graph.CommandSources(self)
+        self._conflict = ""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(graph.CHECK_PERIOD_S, self._check_sources, clock=steady)
         if self._config.autostart:
             if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
                 raise ValueError(self._error)
@@ -167,7 +174,7 @@ class PolicyNode(LifecycleNode):
 
     def on_observation(self, message: Float64MultiArray) -> None:
         """Answers an observation with a command; with zero effort if it cannot be used."""
-        if self._policy is None or self._subscription is None:
+        if self._policy is None or self._subscription is None or self._conflict:
             return
         start_s = time.monotonic()
         self._last_observation_s = start_s
@@ -184,7 +191,7 @@ class PolicyNode(LifecycleNode):
             return
         self._is_interrupted = False
         efforts = self._ramp.apply(self._policy.efforts(observation))
-        self._send(efforts[self._to_command_order])
+        self._send(self._joint_map.signed(efforts)[self._to_command_order])
         self._durations_s.append(time.monotonic() - start_s)
 
     def _send(self, efforts: np.ndarray) -> None:
@@ -198,10 +205,29 @@ class PolicyNode(LifecycleNode):
 
     def _wait_for_listener(self) -> None:
         """Lets discovery finish, so that the answer to the first observation is not lost."""
-        deadline_s = time.monotonic() + _MATCH_TIMEOUT_S
-        while self._commands.get_subscription_count() == 0 and time.monotonic() < deadline_s:
+        is_lockstep = self._config.observation_timeout_s == 0
+        timeout_s = _LOCKSTEP_MATCH_TIMEOUT_S if is_lockstep else _MATCH_TIMEOUT_S
+        deadline_s = time.monotonic() + timeout_s
+        while not self._is_robot_listening() and time.monotonic() < deadline_s:
             time.sleep(0.001)
         self._is_matched = True
+
+    def _is_robot_listening(self) -> bool:
+        if self._config.observation_timeout_s > 0:
+            return self._commands.get_subscription_count() > 0
+        # In lockstep a recorder, say, that listens earlier must not be taken for the simulation.
+        return bool(graph.robots(self))
+
+    def _check_sources(self) -> None:
+        """Stops while another node commands the joints too."""
+        conflict = self._sources.conflict()
+        if conflict and not self._conflict and self._subscription is not None:
+            self._send(self._zero)
+            self.get_logger().error(f"{conflict}: commanding no longer")
+        elif self._conflict and not conflict:
+            self.get_logger().info("no other node commands the joints any more")
+            self._ramp.restart()
+        self._conflict = conflict
 
     def _check_observation_age(self) -> None:
         last_s = self._last_observation_s
@@ -220,6 +246,8 @@ class PolicyNode(LifecycleNode):
         answered, self._durations_s = len(self._durations_s), []
         if self._error:
             health.report(diagnostics.ERROR, self._error)
+        if self._conflict:
+            health.report(diagnostics.ERROR, f"{self._conflict}: commanding no longer")
         if self._subscription is None:
             health.report(diagnostics.WARN, "not active")
         elif self._last_observation_s is None:

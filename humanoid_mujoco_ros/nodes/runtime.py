@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 try:
     from rclpy.experimental import EventsExecutor
@@ -26,13 +29,6 @@ def create_executor() -> Executor:
     return EventsExecutor() if EventsExecutor is not None else SingleThreadedExecutor()
 
 
-def spin(executor: Executor, context: rclpy.Context) -> None:
-    """Serves callbacks until the context is shut down."""
-    while context.ok():
-        # EventsExecutor.spin(), without a timeout, cannot be interrupted (rclpy 7.1.6).
-        executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
-
-
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Runs a node until it is told to stop.
 
@@ -45,7 +41,11 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
         Exit status: 1 when the node could not start, else the node's `exit_status`, else 0.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    rclpy.init(args=args)
+    stop = threading.Event()
+    # rclpy's own handlers end the context at once, and with it a node's last words.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     executor = create_executor()
     try:
         try:
@@ -55,8 +55,10 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
             return 1
         try:
             executor.add_node(node)
-            spin(executor, node.context)
-        except (KeyboardInterrupt, ExternalShutdownException):
+            while node.context.ok() and not stop.is_set():
+                # EventsExecutor.spin(), without a timeout, cannot be interrupted (rclpy 7.1.6).
+                executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+        except ExternalShutdownException:
             pass
         finally:
             node.destroy_node()

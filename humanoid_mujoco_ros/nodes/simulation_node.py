@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
@@ -115,9 +118,11 @@ class SimulationNode(Node):
         )
         self._publish_latched()
 
-        self.create_subscription(
-            Float64MultiArray, "effort_controller/commands", self.on_commands, 1
-        )
+        self._sources = graph.CommandSources(self)
+        self._conflict = ""
+        self.create_subscription(Float64MultiArray, graph.COMMANDS, self.on_commands, 1)
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(graph.CHECK_PERIOD_S, self._check_sources, clock=steady)
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self.create_service(Trigger, "simulation/reset", self.on_reset)
         self.create_service(SetBool, "simulation/pause", self.on_pause)
@@ -146,7 +151,13 @@ class SimulationNode(Node):
         super().destroy_node()
 
     def on_state(self, state: RobotState, ask: bool) -> None:
-        """Takes a state from the physics thread, which must not wait for its publication."""
+        """Takes a state from the physics thread, which must not wait for its publication.
+
+        In lockstep it waits for the answer anyway, so the observation goes out at once.
+        """
+        if ask and self._mode == "lockstep" and self._observation is not None:
+            self._publish_observation(self._observation, state)
+            ask = False
         if len(self._outbox) == _OUTBOX_SIZE:
             self._dropped += 1
         self._outbox.append((state, ask))
@@ -154,6 +165,8 @@ class SimulationNode(Node):
 
     def on_commands(self, message: Float64MultiArray) -> None:
         """Takes a command, unless it is of the wrong size or not finite."""
+        if self._conflict:
+            return
         try:
             efforts = checked_vector(message.data, len(self._joints), "effort command")
         except CommandError as error:
@@ -207,6 +220,13 @@ class SimulationNode(Node):
             response.message = done if response.success else refused
         return response
 
+    def _check_sources(self) -> None:
+        """Refuses commands while several nodes send them."""
+        conflict = self._sources.conflict()
+        if conflict and not self._conflict:
+            self.get_logger().error(f"{conflict}: all commands are refused")
+        self._conflict = conflict
+
     def _answering_policies(self) -> frozenset[object]:
         """Whoever would answer the next state, by its subscriptions' ids."""
         if self._observation is None:
@@ -231,6 +251,9 @@ class SimulationNode(Node):
             self._diagnostics.publish()
             self.context.try_shutdown()
 
+    def _publish_observation(self, publisher: Publisher, state: RobotState) -> None:
+        publisher.publish(conversions.to_observation(state.observation, self._layout))
+
     def _publish_state(self, state: RobotState, ask: bool) -> None:
         if self._observation is None:
             if not ask and self._mode == "lockstep":
@@ -239,7 +262,7 @@ class SimulationNode(Node):
                 return
         elif ask:
             # First, since a policy is waiting for it.
-            self._observation.publish(conversions.to_observation(state.observation, self._layout))
+            self._publish_observation(self._observation, state)
         stamp = conversions.to_time(state.time_ns)
         prefix = self._prefix
         self._joint_states.publish(conversions.to_joint_state(state, self._robot.joints, stamp))
@@ -266,6 +289,8 @@ class SimulationNode(Node):
         state = self._last_state
         rate_hz, real_time_factor = self._meter.rates(status.ticks, state.time_ns)
         health = diagnostics.Health()
+        if self._conflict:
+            health.report(diagnostics.ERROR, f"{self._conflict}: all commands are refused")
         if status.error:
             health.report(diagnostics.ERROR, status.error)
         elif status.watchdog == "timeout" and not status.paused:

@@ -121,3 +121,35 @@ def test_transforms_put_every_link_where_mujoco_does(robot, state):
             rotation.to_matrix(quaternion), data.xmat[body].reshape(3, 3), atol=1e-9
         )
     assert {f"r2/{link}" for link in tree.links} <= set(poses)
+
+
+def test_joint_states_round_trip_by_name_in_any_order(robot, state):
+    message = conversions.to_joint_state(state, robot.joints, STAMP)
+    names = [*reversed(robot.joints)]
+    readings = conversions.from_joint_state(message, names)
+    np.testing.assert_array_equal(readings.positions, state.joint_positions[::-1])
+    np.testing.assert_array_equal(readings.velocities, state.joint_velocities[::-1])
+    np.testing.assert_array_equal(readings.efforts, state.joint_efforts[::-1])
+
+
+def test_missing_efforts_are_nan(robot, state):
+    message = conversions.to_joint_state(state, robot.joints, STAMP)
+    message.effort = []
+    assert np.isnan(conversions.from_joint_state(message, robot.joints).efforts).all()
+
+
+def test_a_joint_state_that_lacks_something_is_explained(robot, state):
+    message = conversions.to_joint_state(state, robot.joints, STAMP)
+    with pytest.raises(ValueError, match="lacks tail, horn; it has abdomen_z, abdomen_y"):
+        conversions.from_joint_state(message, [*robot.joints, "tail", "horn"])
+    message.velocity = message.velocity[:3]
+    with pytest.raises(ValueError, match="has 3 values of velocity for 17 joints"):
+        conversions.from_joint_state(message, robot.joints)
+
+
+def test_odometry_round_trips(state):
+    readings = conversions.from_odometry(conversions.to_odometry(state, "", STAMP))
+    np.testing.assert_array_equal(readings.position, state.base_position)
+    np.testing.assert_array_equal(readings.quaternion_wxyz, state.base_quaternion_wxyz)
+    np.testing.assert_array_equal(readings.linear_velocity, state.base_linear_velocity)
+    np.testing.assert_array_equal(readings.angular_velocity, state.base_angular_velocity)

@@ -185,6 +185,20 @@ def test_an_unknown_policy_is_one_clear_line_and_a_failed_start(graph):
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_policy_that_is_told_to_end_leaves_a_zero_command(graph, robot, number):
+    policy = graph.start("policy_node", {"observation_timeout": 0.0, "ramp": 0.0})
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    assert stand_in.ask(Simulation(robot).state().observation).any()
+    policy.send_signal(number)
+    graph.spin_until(lambda: len(stand_in.commands) == 2)
+    assert not any(stand_in.commands[-1].data)
+    output, _ = policy.communicate(timeout=10)
+    assert policy.returncode == 0, output
+    assert "Traceback" not in output
+
+
 def test_killing_the_policy_leaves_the_robot_without_effort_within_the_timeout(graph):
     graph.start("simulation_node", {"command_timeout": 0.1, "on_fall": "stay"})
     states = graph.listen(JointState, "joint_states", 100)

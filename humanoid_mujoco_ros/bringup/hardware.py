@@ -1,0 +1,96 @@
+"""`humanoid hardware`: a policy drives a robot, without `ros2 launch`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
+from humanoid_mujoco_ros.bringup.sim import stay_local, supervise
+from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
+from humanoid_mujoco_ros.core import checkpoint, policy_source
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.nodes.parameters import from_parameters, parse_joint_map
+from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
+
+DRIVERS = ("policy_node", "observation_node")
+"""The nodes that drive the robot."""
+
+
+@dataclass(frozen=True)
+class HardwareOptions:
+    """Drive a robot that publishes joint_states and odom; Ctrl-C ends the drive."""
+
+    policy: str = ""
+    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
+    empty: the config's."""
+    config: str = "hardware"
+    """hardware, or a ROS parameter file made from config/hardware.yaml."""
+    namespace: str = ""
+    """Namespace of the robot's topics."""
+    network: bool = False
+    """Let other machines see the graph; a robot's controllers often run on one."""
+    force_marker: bool = False
+    """Start the interactive marker for RViz; whether the robot can be pushed is up to it."""
+
+
+def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
+    """Finds what is wrong with the options before anything starts.
+
+    Returns:
+        Node → the parameters to set on top of the config file, for each node to start.
+
+    Raises:
+        ValueError: The message says what cannot be used.
+    """
+    path = config_file(options.config)
+    nodes: dict[str, dict[str, Any]] = {node: {} for node in DRIVERS}
+    if options.policy:
+        nodes["policy_node"]["policy"] = options.policy
+    if options.force_marker:
+        prefix = f"{options.namespace.strip('/')}/" if options.namespace else ""
+        nodes["force_marker_node"] = {"frame_prefix": prefix}
+    robot = RobotModel()
+    for node in nodes:
+        parameters = read_parameters(path, node)
+        robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
+        joint_map = parse_joint_map(parameters.get("joint_map", ""), robot)
+        joint_map.command_order(parameters.get("joints", joint_map.robot_joints))
+    policy = {**read_parameters(path, "policy_node"), **nodes["policy_node"]}
+    name = policy.get("policy", DEFAULT_POLICY)
+    checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
+    return nodes
+
+
+def processes(
+    options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
+) -> list[NodeProcess]:
+    """The processes that drive the robot; `directory` keeps a file of their parameters."""
+    overrides = directory / "overrides.yaml"
+    write_parameters(overrides, nodes)
+    arguments = ["--ros-args", "--params-file", str(config_file(options.config))]
+    arguments += ["--params-file", str(overrides)]
+    if options.namespace:
+        arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    return [node_process(node, arguments, restart=True) for node in nodes]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `humanoid hardware`."""
+    options = tyro.cli(HardwareOptions, args=list(argv), prog="humanoid hardware")
+    try:
+        nodes = check(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    stay_local(options.network)
+    with tempfile.TemporaryDirectory(prefix="humanoid_") as directory:
+        drivers = processes(options, nodes, Path(directory))
+        return supervise(drivers, options.namespace, "", Console())

@@ -1,0 +1,61 @@
+"""Pairs the messages of two streams that were measured at the same time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+Mine = TypeVar("Mine")
+Other = TypeVar("Other")
+
+DEPTH = 10
+"""Messages of one stream that wait for the other's, as many as the subscriptions hold."""
+
+
+class StampPairing(Generic[First, Second]):
+    """Matches each message with the one of the other stream whose stamp is nearest.
+
+    A message is used once. Those left behind by a match are dropped: their partners are lost.
+    Stamps may jump back, as after a restart of the robot.
+    """
+
+    def __init__(self, tolerance_ns: int = 0) -> None:
+        """Pairs stamps that differ by no more than `tolerance_ns` [ns]."""
+        self._tolerance_ns = tolerance_ns
+        self._first: deque[tuple[int, First]] = deque(maxlen=DEPTH)
+        self._second: deque[tuple[int, Second]] = deque(maxlen=DEPTH)
+        self.unmatched = 0
+        """Messages of either stream since the last pair."""
+
+    def add_first(self, stamp_ns: int, item: First) -> tuple[First, Second] | None:
+        """Takes a message of the first stream; the pair that it completes, if it does."""
+        partner = self._match(self._first, self._second, stamp_ns, item)
+        return None if partner is None else (item, partner[0])
+
+    def add_second(self, stamp_ns: int, item: Second) -> tuple[First, Second] | None:
+        """Takes a message of the second stream; the pair that it completes, if it does."""
+        partner = self._match(self._second, self._first, stamp_ns, item)
+        return None if partner is None else (partner[0], item)
+
+    def _match(
+        self,
+        mine: deque[tuple[int, Mine]],
+        others: deque[tuple[int, Other]],
+        stamp_ns: int,
+        item: Mine,
+    ) -> tuple[Other] | None:
+        differences = [abs(stamp - stamp_ns) for stamp, _ in others]
+        # The first of equals: a state that was published twice makes two pairs.
+        nearest = min(range(len(others)), key=differences.__getitem__, default=None)
+        if nearest is None or differences[nearest] > self._tolerance_ns:
+            mine.append((stamp_ns, item))
+            self.unmatched += 1
+            return None
+        for _ in range(nearest):
+            others.popleft()
+        _, partner = others.popleft()
+        mine.clear()
+        self.unmatched = 0
+        return (partner,)

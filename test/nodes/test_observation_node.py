@@ -1,0 +1,343 @@
+"""observation_node in a process of its own: the simulation's observation from a robot's topics."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_graph import Graph
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+
+from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.core.observation import layout
+from humanoid_mujoco_ros.core.simulation import Simulation
+from humanoid_mujoco_ros.nodes import conversions
+
+pytestmark = pytest.mark.processes
+
+DEPTH = QoSProfile(depth=2000)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return RobotModel()
+
+
+@pytest.fixture(scope="module")
+def moving(robot):
+    """A humanoid under random efforts."""
+    simulation = Simulation(robot)
+    random = np.random.default_rng(4)
+
+    def states():
+        while True:
+            efforts = robot.effort_limits * random.uniform(-1, 1, len(robot.joints))
+            yield simulation.step(efforts)
+
+    return states()
+
+
+@pytest.fixture
+def states(moving):
+    """States that no other test has sent."""
+    return [next(moving) for _ in range(20)]
+
+
+class Measurements:
+    """The test in the robot's place: it says what the joints and the base do."""
+
+    def __init__(self, graph, robot):
+        self.graph, self.robot = graph, robot
+        self.joint_states = graph.node.create_publisher(JointState, "joint_states", 10)
+        self.odom = graph.node.create_publisher(Odometry, "odom", 10)
+        self.commands = graph.node.create_publisher(
+            Float64MultiArray, "effort_controller/commands", 1
+        )
+        self.observations = graph.listen(Float64MultiArray, "observation", DEPTH)
+
+    def find_node(self):
+        self.graph.spin_until(
+            lambda: (
+                all(
+                    p.get_subscription_count()
+                    for p in (self.joint_states, self.odom, self.commands)
+                )
+                and self.graph.node.count_publishers("observation")
+            )
+        )
+
+    def messages(self, state):
+        stamp = conversions.to_time(state.time_ns)
+        joints = conversions.to_joint_state(state, self.robot.joints, stamp)
+        return joints, conversions.to_odometry(state, "", stamp)
+
+    def send(self, state):
+        joints, odom = self.messages(state)
+        self.joint_states.publish(joints)
+        self.odom.publish(odom)
+
+    def observe(self, *publications):
+        """Publishes and returns the observation that follows."""
+        count = len(self.observations)
+        for publisher, message in publications:
+            publisher.publish(message)
+        self.graph.spin_until(lambda: len(self.observations) > count)
+        assert len(self.observations) == count + 1
+        return np.array(self.observations[-1].data)
+
+
+@pytest.fixture
+def measurements(graph, robot):
+    return Measurements(graph, robot)
+
+
+@pytest.fixture(scope="module")
+def shared(robot):
+    """A graph with a node as it is by default, for the tests that leave it as it was."""
+    graph = Graph()
+    try:
+        graph.start("observation_node")
+        measurements = Measurements(graph, robot)
+        measurements.find_node()
+        yield measurements
+    finally:
+        graph.close()
+
+
+@pytest.fixture
+def default(shared, moving):
+    # What the last test sent has been dealt with once this state has been.
+    state = next(moving)
+    shared.send(state)
+    shared.graph.spin_until(
+        lambda: shared.observations and shared.observations[-1].data[0] == state.qpos[2]
+    )
+    shared.observations.clear()
+    return shared
+
+
+def blocks(robot, vector):
+    return {block.name: vector[block.slice] for block in layout(robot.mj)}
+
+
+def assert_same(robot, actual, expected):
+    """State blocks to 1e-9; the derived ones within what the simulation's lag behind its state."""
+    tolerance = {"cinert": 1e-3, "cvel": 1.0}
+    expected = blocks(robot, expected)
+    for name, values in blocks(robot, actual).items():
+        if name == "cfrc_ext":
+            assert not values.any()
+        else:
+            np.testing.assert_allclose(
+                values, expected[name], rtol=0, atol=tolerance.get(name, 1e-9), err_msg=name
+            )
+
+
+def test_a_pair_of_messages_makes_the_simulations_observation(robot, states, default):
+    for state in states:
+        joints, odom = default.messages(state)
+        pair = [(default.joint_states, joints), (default.odom, odom)]
+        if state is states[-1]:
+            pair.reverse()
+        assert_same(robot, default.observe(*pair), state.observation)
+    names = [dimension.label for dimension in default.observations[0].layout.dim]
+    assert names == [block.name for block in layout(robot.mj)]
+
+
+def test_joints_come_in_any_order_among_others(robot, states, default):
+    joints, odom = default.messages(states[5])
+    order = np.random.default_rng(0).permutation(len(robot.joints)).tolist()
+    shuffled = JointState(header=joints.header, name=["finger"])
+    shuffled.name += [joints.name[i] for i in order]
+    for field in ("position", "velocity", "effort"):
+        values = getattr(joints, field)
+        setattr(shuffled, field, [7.0] + [values[i] for i in order])
+    observation = default.observe((default.joint_states, shuffled), (default.odom, odom))
+    assert_same(robot, observation, states[5].observation)
+
+
+def test_unmeasured_efforts_are_those_last_commanded(graph, robot, states, measurements):
+    order = [*robot.joints[5:], *robot.joints[:5]]
+    graph.start("observation_node", {"joints": "[" + ",".join(order) + "]"})
+    measurements.find_node()
+    state = states[5]
+    joints, odom = measurements.messages(state)
+    joints.effort = []
+    efforts = state.joint_efforts[robot.joint_order(order)]
+    measurements.commands.publish(Float64MultiArray(data=efforts.tolist()))
+
+    def observed():
+        return measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
+
+    # Two topics, no order between them: the command may come after the first state.
+    graph.spin_until(lambda: blocks(robot, observed())["qfrc_actuator"].any())
+    assert_same(robot, observed(), state.observation)
+
+
+def test_foot_wrenches_are_observed_when_asked_for(graph, robot, measurements):
+    from geometry_msgs.msg import WrenchStamped
+
+    simulation = Simulation(robot)
+    state = next(
+        s
+        for s in (simulation.step(np.zeros(17)) for _ in range(200))
+        if s.foot_wrenches["left"].force[2] > 50
+    )
+    graph.start("observation_node", {"use_foot_wrenches": True})
+    feet = {
+        side: graph.node.create_publisher(WrenchStamped, f"{side}_foot/wrench", 10)
+        for side in ("left", "right")
+    }
+    measurements.find_node()
+    graph.spin_until(lambda: all(p.get_subscription_count() for p in feet.values()))
+    for side, publisher in feet.items():
+        publisher.publish(
+            conversions.to_wrench(state.foot_wrenches[side], side, conversions.to_time(1))
+        )
+    joints, odom = measurements.messages(state)
+    body = robot.mj.body("left_foot").id
+
+    def vertical_force():
+        values = measurements.observe(
+            (measurements.joint_states, joints), (measurements.odom, odom)
+        )
+        return blocks(robot, values)["cfrc_ext"].reshape(-1, 6)[body, 5]
+
+    graph.spin_until(lambda: abs(vertical_force() - state.foot_wrenches["left"].force[2]) < 5)
+
+
+def test_a_missing_joint_is_named_and_stops_the_output(robot, states, default):
+    health = default.graph.health()
+    joints, odom = default.messages(states[0])
+    joints.name = ["hip" if name == "right_knee" else name for name in joints.name]
+    default.joint_states.publish(joints)
+    default.odom.publish(odom)
+    default.graph.spin_until(
+        lambda: "lacks right_knee" in health.messages.get("observation_node", "")
+    )
+    assert health.levels["observation_node"] == 2
+    assert not default.observations
+
+
+@pytest.mark.parametrize("what", ["a joint", "the base", "the orientation"])
+def test_input_that_is_not_finite_stops_the_output(states, default, what):
+    health = default.graph.health()
+    joints, odom = default.messages(states[0])
+    if what == "a joint":
+        joints.velocity[3] = float("nan")
+        expected = "joint velocity is not finite: right_hip_x is nan"
+    elif what == "the base":
+        odom.twist.twist.angular.y = float("inf")
+        expected = "odom angular velocity is not finite: y is inf"
+    else:
+        odom.pose.pose.orientation.w = 0.0
+        odom.pose.pose.orientation.x = 0.0
+        expected = "odom orientation is no unit quaternion"
+    default.joint_states.publish(joints)
+    default.odom.publish(odom)
+    default.graph.spin_until(lambda: expected in health.messages.get("observation_node", ""))
+    assert health.levels["observation_node"] == 2
+    assert not default.observations
+    good, odom = default.messages(states[1])
+    default.observe((default.joint_states, good), (default.odom, odom))
+
+
+def test_a_silent_robot_is_reported_with_the_topic(states, default):
+    health = default.graph.health()
+    default.send(states[0])
+    default.graph.spin_until(lambda: default.observations)
+    _, odom = default.messages(states[1])
+
+    def is_noticed():
+        default.odom.publish(odom)
+        return "nothing usable comes on joint_states" in health.messages.get("observation_node", "")
+
+    default.graph.spin_until(is_noticed)
+    assert health.levels["observation_node"] == 2
+    assert "stale for" in health.messages["observation_node"]
+
+    def is_well():
+        default.send(states[2])
+        return "stale" not in health.messages["observation_node"]
+
+    default.graph.spin_until(is_well)
+
+
+def test_stamps_that_do_not_pair_are_reported(states, default):
+    health = default.graph.health()
+    joints, _ = default.messages(states[0])
+    _, odom = default.messages(states[1])
+
+    def is_noticed():
+        default.joint_states.publish(joints)
+        default.odom.publish(odom)
+        return "stamps differ by 0.01 s" in health.messages.get("observation_node", "")
+
+    default.graph.spin_until(is_noticed)
+    assert not default.observations
+
+
+def test_stamps_within_the_tolerance_pair(graph, states, measurements):
+    graph.start("observation_node", {"pairing_tolerance": 0.012})
+    measurements.find_node()
+    joints, _ = measurements.messages(states[0])
+    _, odom = measurements.messages(states[1])
+    measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
+
+
+def run_lockstep(graph, simulation, observation, policy):
+    """Joint states by stamp of a lockstep run through observation_node."""
+    states = graph.listen(JointState, "joint_states", DEPTH)
+    process = graph.start(
+        "simulation_node",
+        {"mode": "lockstep", "seed": 7, "publish_observation": False, **simulation},
+    )
+    # Only then does the run begin whose every state is to be heard.
+    descriptions = graph.listen(String, "robot_description", LATCHED)
+    graph.spin_until(lambda: descriptions and graph.node.count_publishers("joint_states"))
+    others = [
+        graph.start("observation_node", {"input_timeout": 0.0, **observation}),
+        graph.start("policy_node", {"observation_timeout": 0.0, "seed": 3, **policy}),
+    ]
+    graph.spin_until(lambda: process.poll() is not None, 60.0)
+    graph.spin_for(0.3)
+    assert process.returncode == 0
+    for other in others:
+        other.terminate()
+        other.wait()
+    return {
+        conversions.from_time(m.header.stamp): np.array([m.position, m.velocity, m.effort])
+        for m in states
+    }
+
+
+def test_lockstep_through_the_topics_is_the_same_bit_for_bit(graph):
+    first, second = (
+        run_lockstep(graph, {"duration": 3.0}, {}, {"action": "sample"}) for _ in range(2)
+    )
+    # On a busy machine the listener may be found only after the start.
+    both = sorted(first.keys() & second.keys())
+    assert len(both) > 100
+    assert both[-1] >= 3_000_000_000
+    for stamp in both:
+        np.testing.assert_array_equal(first[stamp], second[stamp])
+
+
+def test_lockstep_asks_a_policy_that_comes_later_once(graph, robot):
+    observations = graph.listen(Float64MultiArray, "observation", DEPTH)
+    descriptions = graph.listen(String, "robot_description", LATCHED)
+    graph.start("observation_node", {"input_timeout": 0.0})
+    simulation = graph.start(
+        "simulation_node", {"mode": "lockstep", "publish_observation": False, "duration": 0.5}
+    )
+    graph.spin_until(lambda: descriptions and graph.node.count_publishers("observation"))
+    graph.start("policy_node", {"observation_timeout": 0.0})
+    graph.spin_until(lambda: simulation.poll() is not None, 30.0)
+    graph.spin_for(0.3)
+    assert simulation.returncode == 0
+    assert len(observations) <= 51
+    assert len({tuple(message.data) for message in observations}) == len(observations)

@@ -1,0 +1,130 @@
+"""Everything that rviz/humanoid.rviz shows is on the running graph, in a form that RViz takes."""
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+
+from rclpy.qos import (
+    DurabilityPolicy,
+    LivelinessPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import InteractiveMarkerFeedback
+
+from humanoid_mujoco_ros.bringup.config import share_directory
+
+pytestmark = pytest.mark.processes
+
+AUTOMATIC = LivelinessPolicy.AUTOMATIC
+TYPES = {
+    "Marker": "visualization_msgs/msg/Marker",
+    "Odometry": "nav_msgs/msg/Odometry",
+    "RobotModel": "std_msgs/msg/String",
+    "Wrench": "geometry_msgs/msg/WrenchStamped",
+}
+"""What RViz 2's displays subscribe to, by the name of their class in rviz_default_plugins."""
+WITHOUT_TOPIC = {"Axes", "Grid", "InteractiveMarkers", "TF"}
+RVIZS_OWN = QoSProfile(
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+    liveliness=AUTOMATIC,
+)
+"""What RViz uses for interactive markers and tf, which the file does not say."""
+
+
+@pytest.fixture(scope="module")
+def config():
+    file = share_directory("rviz") / "humanoid.rviz"
+    return yaml.safe_load(file.read_text())["Visualization Manager"]
+
+
+def displays(config):
+    """Class name, without its package, and properties of each display."""
+    for display in config["Displays"]:
+        package, _, name = display["Class"].partition("/")
+        assert package == "rviz_default_plugins", "RViz shows a missing plugin in red"
+        yield name, display
+
+
+def qos_of(topic):
+    return QoSProfile(
+        liveliness=AUTOMATIC,
+        depth=topic["Depth"],
+        reliability=getattr(
+            ReliabilityPolicy, topic["Reliability Policy"].upper().replace(" ", "_")
+        ),
+        durability=getattr(DurabilityPolicy, topic["Durability Policy"].upper().replace(" ", "_")),
+    )
+
+
+def check_topic(graph, topic, message_type, qos):
+    publishers = graph.node.get_publishers_info_by_topic(topic)
+    assert publishers, f"nobody publishes {topic}"
+    for publisher in publishers:
+        assert publisher.topic_type == message_type, topic
+        compatibility, reason = qos_check_compatible(publisher.qos_profile, qos)
+        assert compatibility == QoSCompatibility.OK, f"{topic}: {reason}"
+
+
+def test_it_shows_what_the_graph_offers(graph, config):
+    static = QoSProfile(
+        depth=100,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        liveliness=AUTOMATIC,
+    )
+    transforms = graph.listen(TFMessage, "/tf", 100)
+    fixed = graph.listen(TFMessage, "/tf_static", static)
+    graph.start("simulation_node", {"hold_until_command": False})
+    graph.start("force_marker_node")
+    graph.spin_until(lambda: transforms and fixed, 20.0)
+    graph.spin_until(lambda: graph.node.count_subscribers("/force_marker/feedback"), 20.0)
+
+    shown = set()
+    for name, display in displays(config):
+        shown.add(name)
+        topic = display.get("Description Topic") or display.get("Topic")
+        if topic is not None:
+            check_topic(graph, topic["Value"], TYPES[name], qos_of(topic))
+        else:
+            assert name in WITHOUT_TOPIC
+    assert shown == {*TYPES, *WITHOUT_TOPIC}
+
+    markers = next(d for name, d in displays(config) if name == "InteractiveMarkers")
+    namespace = markers["Interactive Markers Namespace"]
+    update = "visualization_msgs/msg/InteractiveMarkerUpdate"
+    check_topic(graph, f"{namespace}/update", update, RVIZS_OWN)
+    feedback = graph.node.get_subscriptions_info_by_topic(f"{namespace}/feedback")
+    assert [f.topic_type for f in feedback] == ["visualization_msgs/msg/InteractiveMarkerFeedback"]
+    graph.node.create_publisher(InteractiveMarkerFeedback, f"{namespace}/feedback", RVIZS_OWN)
+    graph.spin_until(lambda: graph.node.count_publishers(f"{namespace}/feedback"))
+    (client,) = graph.node.get_publishers_info_by_topic(f"{namespace}/feedback")
+    compatibility, reason = qos_check_compatible(client.qos_profile, feedback[0].qos_profile)
+    assert compatibility == QoSCompatibility.OK, f"{namespace}/feedback: {reason}"
+    service = f"{namespace}/get_interactive_markers"
+    graph.spin_until(lambda: service in dict(graph.node.get_service_names_and_types()))
+    service_types = dict(graph.node.get_service_names_and_types())[service]
+    assert service_types == ["visualization_msgs/srv/GetInteractiveMarkers"]
+    check_topic(graph, "/tf", "tf2_msgs/msg/TFMessage", RVIZS_OWN)
+    check_topic(graph, "/tf_static", "tf2_msgs/msg/TFMessage", static)
+
+    parent = {
+        t.child_frame_id: t.header.frame_id
+        for message in (*transforms, *fixed)
+        for t in message.transforms
+    }
+    frames = {
+        config["Global Options"]["Fixed Frame"],
+        config["Views"]["Current"]["Target Frame"],
+        *(d["Reference Frame"] for _, d in displays(config) if "Reference Frame" in d),
+    }
+    assert frames == {"odom", "base_link", "imu_link"}
+    for frame in frames:
+        while frame != "odom":
+            frame = parent[frame]
