@@ -40,6 +40,14 @@ format: all  ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: picture
+picture: all  ## record the pictures of the docs
+	@$(IN_WORKSPACE) python3 docs/record_picture.py $(ARGS)
+
+.PHONY: measure
+measure: all  ## measure what the browser view costs
+	@$(IN_WORKSPACE) python3 docs/measure_browser.py $(ARGS)
+
 .PHONY: setup
 setup: base  ## set up and build only
 	@echo "Ready. For this shell: . install/setup.sh   Then: humanoid --help"

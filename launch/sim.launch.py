@@ -96,6 +96,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         seed=int(value("seed")) if value("seed") else None,
         observation=value("observation"),
         namespace=value("namespace"),
+        network=is_true("network"),
         duration=float(value("duration")),
         viewer=is_true("viewer"),
         force_marker=is_true("force_marker"),

@@ -116,6 +116,8 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         nodes["observation_node"] = observer
     if options.viewer:
         nodes["viewer_node"] = dict(common)
+        if options.network:
+            nodes["viewer_node"]["host"] = "0.0.0.0"
     if options.force_marker:
         nodes["force_marker_node"] = dict(common)
     return nodes

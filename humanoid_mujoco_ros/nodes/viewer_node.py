@@ -1,0 +1,242 @@
+"""viewer_node: the robot in a browser."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import WrenchStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from humanoid_mujoco_ros.core import observation
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.core.spring import SpringConfig
+from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.nodes.remote_control import Caller, PolicyClient, SimulationClient
+from humanoid_mujoco_ros.nodes.robot_listener import RobotListener
+from humanoid_mujoco_ros.viewer.panel import Figures
+from humanoid_mujoco_ros.viewer.push import PushPlan, heading
+from humanoid_mujoco_ros.viewer.status import NodeStatus, Problem, StatusBoard, robot_silence
+from humanoid_mujoco_ros.viewer.view import View, ViewerConfig
+
+_LOST_S = 1.0
+"""A robot that says nothing for so long is no longer pushed."""
+
+
+class ViewerNode(Node):
+    """Serves a page that shows the robot, and lets people push it, stop it and load a policy.
+
+    Subscribes: joint_states, odom, left_foot/wrench, right_foot/wrench, /diagnostics.
+
+    Publishes: external_wrench, once per state of the robot while it is pushed; /diagnostics.
+
+    Calls: simulation/pause, simulation/step, simulation/reset; policy_node's get_state,
+    change_state and set_parameters.
+
+    Parameters: the fields of ViewerConfig, of SpringConfig, of ModelConfig (its path as `model`),
+    and `joint_map`.
+    """
+
+    def __init__(self) -> None:
+        """Loads the model and serves the page.
+
+        Raises:
+            ValueError: A parameter cannot be used or the port is taken; the message says why.
+        """
+        super().__init__("viewer_node")
+        self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        self._config = parameters.declare(self, ViewerConfig)
+        spring = parameters.declare(self, SpringConfig)
+        joint_map = parameters.declare_joint_map(self, self._robot)
+        self._shadow = ShadowModel(self._robot)
+        self._effort_block = next(
+            block.slice
+            for block in observation.layout(self._robot.mj)
+            if block.name == "qfrc_actuator"
+        )
+        self._board = StatusBoard()
+        self._namespace = self.get_namespace().strip("/")
+        self._rejections = diagnostics.Rejections(self)
+        self._started_s = time.monotonic()
+        self._stamp_ns: int | None = None
+        self._pushed_links: set[str] = set()
+        self._frames_reported = 0
+
+        self._caller = Caller()
+        self._simulation = SimulationClient(self, self._caller)
+        self._policy = PolicyClient(self, self._caller)
+        self._view = View(self._config, spring, self._shadow, self)
+        self._listener = RobotListener(
+            self,
+            self._shadow,
+            joint_map,
+            self.on_state,
+            self._rejections.add,
+            self._config.pairing_tolerance_s,
+        )
+        for side, _, _ in self._robot.foot_sensors:
+            self.create_subscription(
+                WrenchStamped, f"{side}_foot/wrench", partial(self.on_foot_wrench, side), 1
+            )
+        self.create_subscription(DiagnosticArray, "/diagnostics", self.on_diagnostics, 10)
+        self._wrenches = self.create_publisher(WrenchStamped, "external_wrench", 10)
+        self._diagnostics = diagnostics.DiagnosticsPublisher(
+            self, "browser view", self._robot.name, self._health
+        )
+        # Pictures keep wall time, whatever the simulation's time does.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self._config.frame_rate_hz, self.draw, clock=steady)
+        self.get_logger().info(f"browser view: {self._view.url}")
+
+    def destroy_node(self) -> None:
+        """Lets go of the robot, ends the page, then the node."""
+        if self.context.ok():
+            self._publish_wrenches({})
+        self._view.close()
+        super().destroy_node()
+
+    def on_state(self, stamp_ns: int) -> None:
+        """Takes a new state and answers with what acts on the robot from now."""
+        self._stamp_ns = stamp_ns
+        self._publish_wrenches(self._view.on_state(stamp_ns))
+
+    def on_foot_wrench(self, side: str, message: WrenchStamped) -> None:
+        """Takes the ground's force on a foot."""
+        self._view.on_foot_wrench(side, conversions.from_wrench(message))
+
+    def on_diagnostics(self, array: DiagnosticArray) -> None:
+        """Takes what the nodes of this namespace say."""
+        for status in array.status:
+            namespace, _, node = status.name.split(":")[0].rpartition("/")
+            if namespace != self._namespace or node == self.get_name():
+                continue
+            level = int.from_bytes(status.level, "little")
+            values = {pair.key: pair.value for pair in status.values}
+            self._board.update(node, NodeStatus(level, status.message, values, time.monotonic()))
+
+    def draw(self) -> None:
+        """Draws the next frame."""
+        self._caller.check_timeouts()
+        age_s = self._listener.age_s
+        if age_s is None or age_s > _LOST_S:
+            self._view.robot_lost()
+        self._view.draw(self._figures, self._efforts)
+
+    # What the panel asks for.
+
+    def load_policy(self, name: str) -> None:
+        """Loads a policy and starts it."""
+        self._view.panel.show_policy_note(f"loading '{name}' …")
+        self._policy.load(name, self._view.panel.show_policy_note)
+
+    def start_policy(self) -> None:
+        """Lets the policy command the robot."""
+        self._policy.start(self._view.panel.show_policy_note)
+
+    def stop_policy(self) -> None:
+        """Takes the joints' effort away."""
+        self._policy.stop(self._view.panel.show_policy_note)
+
+    def pause(self, paused: bool) -> None:
+        """Stops or resumes simulated time."""
+        self._simulation.pause(paused, self._on_simulation_answer)
+
+    def step(self) -> None:
+        """Advances one control period."""
+        self._simulation.step(self._on_simulation_answer)
+
+    def reset(self) -> None:
+        """Starts a new episode."""
+        self._simulation.reset(self._on_simulation_answer)
+
+    def push(self, plan: PushPlan) -> None:
+        """Pushes the robot."""
+        self._view.push(plan)
+
+    def _on_simulation_answer(self, text: str, is_error: bool) -> None:
+        self._view.panel.show_simulation_note(text if is_error else "")
+
+    def _publish_wrenches(self, wrenches: dict[str, Wrench]) -> None:
+        """Sends the wrenches, and one of zero to each link that is no longer pushed."""
+        stamp = conversions.to_time(self._stamp_ns or 0)
+        for link in self._pushed_links - wrenches.keys():
+            message = WrenchStamped()
+            message.header.stamp = stamp
+            message.header.frame_id = self._config.frame_prefix + link
+            self._wrenches.publish(message)
+        for link, wrench in wrenches.items():
+            frame = self._config.frame_prefix + link
+            self._wrenches.publish(conversions.to_wrench(wrench, frame, stamp))
+        self._pushed_links = set(wrenches)
+
+    def _figures(self) -> tuple[Figures, list[Problem]]:
+        now_s = time.monotonic()
+        board = self._board
+        problems = board.problems(now_s)
+        silence = robot_silence(
+            self._listener.age_s, self._started_s, now_s, self._listener.silence()
+        )
+        if silence:
+            problems.insert(0, silence)
+        is_seen = self._listener.age_s is not None
+        quaternion = self._shadow.body_quaternions_wxyz[1]
+        base = self._shadow.body_positions[1]
+        velocity = self._shadow.point_velocity(self._robot.bodies[0], base)
+        yaw = heading(quaternion)
+        forward = velocity[0] * math.cos(yaw) + velocity[1] * math.sin(yaw)
+        simulation = partial(board.number, "simulation_node", now_s=now_s)
+        figures = Figures(
+            body_height_m=float(base[2]) if is_seen else math.nan,
+            forward_speed_m_s=float(forward) if is_seen else math.nan,
+            step_count=simulation("step_count"),
+            episode_return=simulation("episode_return"),
+            control_rate_hz=simulation("control_rate_hz"),
+            latency_ms=simulation("command_latency_p50_ms"),
+            real_time_factor=simulation("real_time_factor"),
+            time_s=math.nan if self._stamp_ns is None else self._stamp_ns * 1e-9,
+            policy=board.text("policy_node", "policy", now_s),
+            is_policy_active=board.flag("policy_node", "active", now_s),
+            is_paused=board.flag("simulation_node", "paused", now_s),
+            is_pushable=self._wrenches.get_subscription_count() > 0,
+        )
+        return figures, problems
+
+    def _efforts(self) -> np.ndarray:
+        """(n,) [N·m] by joint; NaN where the robot does not measure them."""
+        if not self._listener.measures_efforts:
+            return np.full(len(self._robot.joints), np.nan)
+        of_dofs = self._shadow.observation()[self._effort_block]
+        return of_dofs[self._robot.dof_indices]
+
+    def _health(self) -> diagnostics.Health:
+        health = diagnostics.Health()
+        age_s = self._listener.age_s
+        silence = robot_silence(age_s, self._started_s, time.monotonic(), self._listener.silence())
+        if silence:
+            health.report(diagnostics.WARN, silence.text)
+        frames, self._frames_reported = self._view.frames - self._frames_reported, self._view.frames
+        health.values = {
+            "url": self._view.url,
+            "browsers": self._view.client_count,
+            "frames": frames,
+            "pushed_links": ", ".join(sorted(self._pushed_links)),
+        }
+        self._rejections.report_to(health)
+        return health
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the node; the exit status is 1 when it could not start."""
+    return runtime.run(ViewerNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

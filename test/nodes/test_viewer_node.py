@@ -1,0 +1,389 @@
+"""viewer_node in a process of its own, in a real browser: what a person sees and does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("viser")
+
+from geometry_msgs.msg import WrenchStamped
+from nav_msgs.msg import Odometry
+
+from humanoid_mujoco_ros.core import rotation
+from humanoid_mujoco_ros.nodes import conversions
+from humanoid_mujoco_ros.viewer import scene
+
+pytestmark = [pytest.mark.processes, pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SLOWLY = 0.4
+"""Real-time factor: without a GPU the browser draws on the cores that the simulation needs."""
+WIDTH, HEIGHT = 820, 400
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium that draws in software."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the PATH (apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+        )
+        yield chromium
+        chromium.close()
+
+
+class Site:
+    """A simulation, its policy, the view, and the pages that show it."""
+
+    def __init__(self, graph: Any, browser: Any) -> None:
+        self.graph = graph
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.health = graph.health()
+        self.odometry = graph.listen(Odometry, "odom", 100)
+        self.wrenches = graph.listen(WrenchStamped, "external_wrench", 100)
+        self._browser = browser
+        self._contexts: list[Any] = []
+
+    def start(self, policy: str = "balance", **simulation: Any) -> None:
+        self.graph.start(
+            "simulation_node",
+            {"real_time_factor": SLOWLY, "command_timeout": 2.0, "on_fall": "stay", **simulation},
+        )
+        self.graph.start("policy_node", {"policy": policy, "observation_timeout": 0.0})
+        self.graph.start("viewer_node", {"port": self.port})
+        self.graph.spin_until(lambda: self.health.value("viewer_node", "url"), 30.0)
+
+    def open(self) -> Page:
+        context = self._browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+        self._contexts.append(context)
+        return Page(self, context)
+
+    def until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+        self.graph.spin_until(condition, timeout_s)
+
+    @property
+    def base(self) -> np.ndarray:
+        return conversions.from_odometry(self.odometry[-1]).position
+
+    @property
+    def clients(self) -> int:
+        return int(self.health.value("viewer_node", "browsers") or 0)
+
+    def forces_world(self) -> list[np.ndarray]:
+        """Forces on base_link so far, in the world: it stands upright in these tests."""
+        quaternion = conversions.from_odometry(self.odometry[-1]).quaternion_wxyz
+        return [
+            rotation.rotate(quaternion, conversions.from_wrench(message).force)
+            for message in self.wrenches
+            if message.header.frame_id == "base_link"
+        ]
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+class Page:
+    """The view in one browser."""
+
+    def __init__(self, site: Site, context: Any) -> None:
+        self.site = site
+        self.page = context.new_page()
+        before = site.clients
+        self.page.goto(site.url)
+        self.page.wait_for_selector("canvas", timeout=30_000)
+        site.until(lambda: site.clients > before, 30.0)
+        site.until(lambda: self.figure("Height") is not None, 30.0)
+        notice = self.page.locator(".mantine-Notification-closeButton")
+        if notice.count():
+            notice.first.click()
+
+    def close(self) -> None:
+        self.page.close()
+
+    def freeze(self) -> None:
+        """Stops the page's scripts, as a page that hangs; its connection stays open."""
+        debugger = self.page.context.new_cdp_session(self.page)
+        debugger.send("Debugger.enable")
+        debugger.send("Debugger.pause")
+
+    def figure(self, label: str) -> float | None:
+        """A number of the panel; None while it is a dash."""
+        tile = self.page.locator(f'[data-figure="{label}"]')
+        if not tile.count():
+            return None
+        found = re.search(r"\n\s*(-?[\d.]+)", tile.first.inner_text())
+        return float(found.group(1)) if found else None
+
+    def health(self) -> str:
+        return str(self.page.locator("[data-health]").first.inner_text())
+
+    def click(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).first.click()
+
+    def pixels(self) -> np.ndarray:
+        """The picture of the canvas, (height, width, 3)."""
+        image = pytest.importorskip("PIL.Image")
+        box = self.canvas()
+        shot = self.page.screenshot(clip=dict(zip(("x", "y", "width", "height"), box, strict=True)))
+        return np.asarray(image.open(io.BytesIO(shot)).convert("RGB"), dtype=int)
+
+    def arrow_size(self) -> int:
+        """How many pixels the arrow of a push has."""
+        red, green, blue = np.moveaxis(self.pixels(), -1, 0)
+        return int(((red > 170) & (green < 90) & (blue < 110) & (blue > 20)).sum())
+
+    def canvas(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height of the canvas."""
+        box = self.page.locator("canvas[data-engine]").first.bounding_box()
+        return box["x"], box["y"], box["width"], box["height"]
+
+    def project(self, point: np.ndarray) -> tuple[float, float]:
+        """Where a point of the scene (3,) [m] is on the page."""
+        eye, target = np.array(scene.CAMERA_POSITION), np.array(scene.CAMERA_LOOK_AT)
+        ahead = (target - eye) / np.linalg.norm(target - eye)
+        right = np.cross(ahead, [0, 0, 1])
+        right /= np.linalg.norm(right)
+        offset = point - eye
+        left, top, width, height = self.canvas()
+        focal = 0.5 * height / np.tan(0.5 * scene.CAMERA_FOV_RAD)
+        x, y = offset @ right, offset @ np.cross(right, ahead)
+        depth = offset @ ahead
+        return left + 0.5 * width + focal * x / depth, top + 0.5 * height - focal * y / depth
+
+    def grab_torso(self, to_right_px: float) -> None:
+        """Presses the mouse on the torso and pulls it to the right of the picture."""
+        count = len(self.site.forces_world())
+        # The robot's base is near the scene's origin, but sways; its head belongs to the torso.
+        for height in (0.0, 0.19, -0.12, 0.05):
+            x, y = self.project(np.array([0.0, 0.0, self.site.base[2] + height]))
+            self.page.mouse.move(x, y)
+            self.page.mouse.down()
+            for step in range(1, 6):
+                self.page.mouse.move(x + to_right_px * step / 5, y)
+            with contextlib.suppress(pytest.fail.Exception):
+                self.site.until(lambda: len(self.site.forces_world()) > count, 3.0)
+                return
+            self.page.mouse.up()
+        pytest.fail("the mouse does not find the torso")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def site(graph, browser) -> Iterator[Site]:
+    site = Site(graph, browser)
+    try:
+        yield site
+    finally:
+        site.close()
+
+
+def test_the_page_shows_a_walking_humanoid_and_its_numbers(site, tmp_path):
+    site.start("walk")
+    page = site.open()
+    first = page.pixels()
+    # The humanoid's orange limbs, in the middle of a bright scene.
+    red, _, blue = np.moveaxis(first, -1, 0)
+    orange = (red > 150) & (blue < 90) & (red - blue > 90)
+    _, columns = np.nonzero(orange)
+    assert orange.sum() > 300
+    assert abs(columns.mean() / first.shape[1] - 0.5) < 0.15
+    assert first.mean() > 150
+    steps, start = page.figure("Steps"), site.base[0]
+    site.until(lambda: site.base[0] > start + 0.5)
+    site.until(lambda: page.figure("Steps") > (steps or 0))
+    assert page.figure("Height") == pytest.approx(site.base[2], abs=0.1)
+    assert page.figure("Forward") > 0.2
+    assert page.figure("Real time") == pytest.approx(SLOWLY, abs=0.1)
+    assert "policy 'walk' is in control" in page.health()
+    second = page.pixels()
+    moved = np.abs(second - first).max(axis=-1) > 40
+    assert 200 < moved.sum() < 0.3 * moved.size  # it walks; the camera keeps it in the middle
+
+
+def test_a_mouse_drag_pulls_the_torso_its_way_until_the_release(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: page.figure("Steps"))
+    assert not site.wrenches
+    assert page.arrow_size() < 5
+    start = site.base
+    page.grab_torso(to_right_px=100.0)
+    site.until(lambda: np.linalg.norm(site.forces_world(), axis=-1).max(initial=0.0) > 30.0)
+    # Right in the picture, as the camera sees it.
+    ahead = np.array(scene.CAMERA_LOOK_AT) - np.array(scene.CAMERA_POSITION)
+    right = np.cross(ahead, [0, 0, 1]) / np.linalg.norm(np.cross(ahead, [0, 0, 1]))
+    force = max(site.forces_world(), key=np.linalg.norm)
+    assert force @ right > 0.7 * np.linalg.norm(force)
+    site.until(lambda: (site.base - start) @ right > 0.03)
+    site.until(lambda: page.arrow_size() > 50)
+    page.page.mouse.up()
+    expect_the_force_to_end(site)
+    site.until(lambda: page.arrow_size() < 5)
+
+
+def test_closing_the_page_in_mid_drag_ends_the_force(site):
+    site.start()
+    page = site.open()
+    page.grab_torso(to_right_px=60.0)
+    site.until(lambda: len(site.forces_world()) > 10)
+    page.close()
+    expect_the_force_to_end(site)
+
+
+def test_a_page_that_hangs_loses_the_robot_and_slows_nobody(site):
+    site.start()
+    hanging, watching = site.open(), site.open()
+    hanging.grab_torso(to_right_px=60.0)
+    site.until(lambda: len(site.forces_world()) > 10)
+    # Both see it.
+    site.until(lambda: watching.arrow_size() > 50)
+    site.until(lambda: watching.figure("Steps") == hanging.figure("Steps"))
+    hanging.freeze()
+    expect_the_force_to_end(site, within_s=6.0)
+    steps = watching.figure("Steps")
+    site.until(lambda: watching.figure("Steps") > steps + 50)
+    assert float(site.health.value("viewer_node", "frames")) > 20
+
+
+def expect_the_force_to_end(site: Site, within_s: float = 2.0) -> None:
+    """The last wrench is zero, and no other follows."""
+    deadline_s = time.monotonic() + within_s
+    site.until(lambda: not np.any(site.forces_world()[-1]), within_s)
+    assert time.monotonic() < deadline_s + 0.5
+    count = len(site.wrenches)
+    site.graph.spin_for(0.5)
+    assert len(site.wrenches) == count
+
+
+def test_stop_lets_it_fall_and_reset_and_start_stand_it_up(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: page.figure("Steps"))
+    page.click("Stop policy")
+    site.until(lambda: site.base[2] < 0.7)
+    site.until(lambda: "fallen" in page.health())
+    page.click("Reset")
+    site.until(lambda: site.base[2] > 1.2)
+    site.until(lambda: page.page.get_by_role("button", name="Start policy").count())
+    page.click("Start policy")
+    page.click("Reset")
+    site.until(lambda: "'balance' is in control" in page.health())
+    site.until(lambda: page.figure("Steps") > 50)
+    assert site.base[2] > 1.0
+
+
+def test_pause_stops_time_and_step_advances_one_period(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: page.figure("Steps"))
+    page.click("Pause")
+    site.until(lambda: page.page.get_by_role("button", name="Step", exact=True).count())
+    site.graph.spin_for(0.5)  # what was still under way
+    before = conversions.from_time(site.odometry[-1].header.stamp)
+    site.graph.spin_for(0.5)
+    assert conversions.from_time(site.odometry[-1].header.stamp) == before
+    page.click("Step")
+    site.until(lambda: conversions.from_time(site.odometry[-1].header.stamp) == before + 10_000_000)
+    page.click("Resume")
+    site.until(lambda: conversions.from_time(site.odometry[-1].header.stamp) > before + 100_000_000)
+
+
+def test_a_measured_push_gives_its_impulse_and_says_what_came_of_it(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: page.figure("Steps"))
+    page.page.get_by_role("button", name="Push", exact=True).first.click()
+    site.until(lambda: site.wrenches and not np.any(site.forces_world()[-1]))
+    forces = np.array(site.forces_world()[:-1])
+    assert len(forces) == 20  # 0.2 s at 100 Hz
+    impulse = forces.sum(axis=0) * 0.01
+    np.testing.assert_allclose(impulse, [0.0, 30.0, 0.0], atol=6.0)  # to its left
+    assert np.linalg.norm(forces, axis=1) == pytest.approx(150.0)
+    site.until(
+        lambda: page.page.get_by_text(
+            re.compile("left, 150 N × 0.2 s = 30 N·s: (fell|stayed)")
+        ).count()
+    )
+
+
+def test_another_policy_is_loaded_and_a_wrong_one_is_explained(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: "'balance' is in control" in page.health())
+    choose(page, "walk")
+    page.click("Load")
+    site.until(lambda: "'walk' is in control" in page.health())
+    choose(page, "file or hf://…")
+    address = page.page.get_by_text("Address", exact=True).locator("xpath=following::input[1]")
+    address.fill("/nowhere/policy.safetensors")
+    page.click("Load")
+    site.until(lambda: "could not load" in page.page.inner_text("body"))
+    site.until(lambda: "neither shipped nor a file" in page.health())
+
+
+def choose(page: Page, policy: str) -> None:
+    page.page.get_by_role("combobox", name="Policy").click()
+    page.page.get_by_role("option", name=policy).click()
+
+
+def test_a_silent_robot_is_reported(site):
+    site.start()
+    page = site.open()
+    site.until(lambda: page.figure("Steps"))
+    simulation = site.graph.processes[0]
+    simulation.send_signal(signal.SIGSTOP)
+    try:
+        site.until(lambda: re.search(r"robot not seen for \d+ s", page.health()))
+    finally:
+        simulation.send_signal(signal.SIGCONT)
+    site.until(lambda: "robot not seen" not in page.health())
+
+
+def test_a_taken_port_is_one_clear_line(graph):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = graph.start("viewer_node", {"port": port})
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert f"cannot use 127.0.0.1:{port}" in output
+    assert "Traceback" not in output
+
+
+def test_it_listens_on_this_machine_alone(graph):
+    health = graph.health()
+    port = free_port()
+    graph.start("viewer_node", {"port": port})
+    graph.spin_until(lambda: health.value("viewer_node", "url"), 20.0)
+    listening = [
+        line.split()[1]
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+    ]
+    assert listening == [f"0100007F:{port:04X}"]

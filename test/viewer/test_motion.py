@@ -1,0 +1,63 @@
+"""The point that the camera follows, and the trail."""
+
+import numpy as np
+
+from humanoid_mujoco_ros.viewer.motion import FollowPoint, Trail
+
+PERIOD_S = 1 / 30
+
+
+def test_a_walking_robot_is_followed_without_lag():
+    follow = FollowPoint()
+    for i in range(180):
+        follow.update([1.5 * i * PERIOD_S, 0.0, 1.2], PERIOD_S)
+    np.testing.assert_allclose(follow.position, [1.5 * 179 * PERIOD_S, 0.0, 0.0], atol=0.1)
+
+
+def test_swaying_is_smoothed():
+    follow = FollowPoint()
+    positions = []
+    for i in range(300):
+        follow.update([0.0, 0.1 * np.sin(2 * np.pi * 2.0 * i * PERIOD_S), 1.2], PERIOD_S)
+        positions.append(follow.position[1])
+    assert np.ptp(positions[150:]) < 0.1
+
+
+def test_a_reset_is_followed_at_once():
+    follow = FollowPoint()
+    for _ in range(30):
+        follow.update([5.0, 1.0, 1.2], PERIOD_S)
+    assert follow.update([0.0, 0.0, 1.4], PERIOD_S)
+    np.testing.assert_array_equal(follow.position, np.zeros(3))
+
+
+def test_switched_off_it_stays_and_switched_on_it_catches_up():
+    follow = FollowPoint()
+    follow.is_on = False
+    for i in range(60):
+        follow.update([0.02 * i, 0.0, 1.2], PERIOD_S)
+    np.testing.assert_array_equal(follow.position, np.zeros(3))
+    follow.is_on = True
+    for _ in range(150):
+        follow.update([0.02 * 59, 0.0, 1.2], PERIOD_S)
+    np.testing.assert_allclose(follow.position, [0.02 * 59, 0.0, 0.0], atol=0.01)
+
+
+def test_a_slow_frame_does_not_make_it_overshoot():
+    follow = FollowPoint()
+    for _ in range(20):
+        follow.update([0.4, 0.0, 1.2], 2.0)
+        assert 0.0 <= follow.position[0] < 0.8
+
+
+def test_the_trail_is_a_line_of_even_pieces_that_forgets_its_end():
+    trail = Trail(spacing_m=0.1, length=5)
+    for x in np.linspace(0.0, 1.0, 101):
+        trail.add([x, 0.0, 1.2])
+    segments = trail.segments()
+    assert segments.shape == (5, 2, 3)
+    np.testing.assert_array_equal(segments[1:, 0], segments[:-1, 1])
+    np.testing.assert_allclose(np.diff(segments[:, :, 0], axis=1), 0.1, atol=0.011)
+    assert segments[-1, 1, 0] > 0.9
+    trail.clear()
+    assert trail.segments().shape == (0, 2, 3)

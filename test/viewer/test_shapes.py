@@ -1,0 +1,124 @@
+"""The meshes that the browser draws are MuJoCo's geoms."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from humanoid_mujoco_ros.core import rotation
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.viewer import shapes
+
+trimesh = pytest.importorskip("trimesh")
+
+ROBOT_OF_EVERY_SHAPE = """
+<mujoco>
+  <asset>
+    <mesh name="pyramid" vertex="0 0 0  1 0 0  0 1 0  0 0 1" scale="0.1 0.1 0.1"/>
+  </asset>
+  <worldbody>
+    <geom type="plane" size="5 5 0.1"/>
+    <body name="trunk" pos="0 0 1">
+      <freejoint/>
+      <geom type="box" size="0.1 0.2 0.05" pos="0.1 0 0.2" euler="10 20 30"/>
+      <geom type="ellipsoid" size="0.1 0.2 0.05" euler="0 40 0"/>
+      <geom type="mesh" mesh="pyramid" pos="0.2 0.1 0"/>
+      <body name="limb" pos="0.1 0.2 0.3" euler="0 90 20">
+        <joint name="hinge" type="hinge" axis="0 1 0"/>
+        <geom type="cylinder" size="0.03 0.2" pos="0 0 0.2"/>
+        <geom type="capsule" size="0.04" fromto="0 0 0 0.1 0.2 0.3"/>
+        <geom type="sphere" size="0.07" pos="0 0.3 0"/>
+      </body>
+    </body>
+  </worldbody>
+  <actuator><motor joint="hinge" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+
+
+@pytest.fixture
+def robot(tmp_path):
+    path = tmp_path / "robot.xml"
+    path.write_text(ROBOT_OF_EVERY_SHAPE)
+    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+
+
+def closed(name):
+    """The shape of scale one that a person sees, as one mesh."""
+    mesh = getattr(shapes, name)()
+    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)
+
+
+@pytest.mark.parametrize(("name", "volume"), [("sphere", 4 / 3 * np.pi), ("box", 8.0)])
+def test_closed_meshes_are_watertight_and_face_outwards(name, volume):
+    mesh = closed(name)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(volume, rel=0.02)
+
+
+def test_a_tube_faces_outwards_and_fits_the_sphere(robot):
+    tube = shapes.tube()
+    mesh = trimesh.Trimesh(tube.vertices, tube.faces, process=False)
+    radial = mesh.triangles_center * [1, 1, 0]
+    assert (np.sum(mesh.face_normals * radial, axis=1) > 0.9).all()
+    assert mesh.area == pytest.approx(4 * np.pi, rel=0.01)
+    ring = tube.vertices[tube.vertices[:, 2] == 1][:, :2]
+    sphere = shapes.sphere().vertices
+    equator = sphere[np.abs(sphere[:, 2]) < 1e-6][:, :2]
+    np.testing.assert_allclose(ring, equator, atol=1e-6)
+
+
+def test_a_disc_has_a_front_and_a_back(robot):
+    disc = shapes.disc()
+    mesh = trimesh.Trimesh(disc.vertices, disc.faces, process=False)
+    assert sorted({round(float(z)) for z in mesh.face_normals[:, 2]}) == [-1, 1]
+    assert mesh.area == pytest.approx(2 * np.pi, rel=0.01)
+
+
+def surface_points(robot, shadow):
+    """Geom → world points (v, 3) of everything drawn for it."""
+    points = {}
+    for batch in shapes.batches(robot):
+        positions, quaternions = batch.poses(shadow)
+        for i, geom in enumerate(batch.geoms):
+            local = batch.mesh.vertices * batch.scales[i]
+            world = rotation.rotate(quaternions[i], local) + positions[i]
+            points.setdefault(int(geom), []).append(world)
+    return {geom: np.concatenate(parts) for geom, parts in points.items()}
+
+
+def test_every_geom_is_drawn_where_mujoco_has_it(robot):
+    shadow = ShadowModel(robot)
+    turn = rotation.from_rpy([0.3, -0.5, 1.1])
+    shadow.set_pose([1.0, 2.0, 3.0], turn, [0.7])
+    points = surface_points(robot, shadow)
+    m = robot.mj
+    drawn = [geom for geom in range(m.ngeom) if m.geom_bodyid[geom] != 0]
+    assert sorted(points) == drawn
+    for geom, world in points.items():
+        local = (world - shadow.geom_xpos[geom]) @ shadow.geom_xmat[geom]
+        aabb = m.geom_aabb[geom]
+        np.testing.assert_allclose(local.min(axis=0), aabb[:3] - aabb[3:], atol=1e-3)
+        np.testing.assert_allclose(local.max(axis=0), aabb[:3] + aabb[3:], atol=1e-3)
+
+
+def test_gymnasiums_humanoid_has_colours_of_its_own_and_other_robots_their_model_s(robot):
+    humanoid = RobotModel()
+    colors = {tuple(color) for batch in shapes.batches(humanoid) for color in batch.colors.tolist()}
+    assert len(colors) == 3
+    assert {tuple(c) for b in shapes.batches(robot) for c in b.colors.tolist()} == {(128,) * 3}
+
+
+def test_a_point_beside_a_capsule_snaps_to_its_surface():
+    m = mujoco.MjModel.from_xml_string(
+        '<mujoco><worldbody><geom type="capsule" size="0.1 0.5"/>'
+        '<geom type="box" size="1 1 1"/></worldbody></mujoco>'
+    )
+    for point, expected in (
+        ([0.3, 0.0, 0.2], [0.1, 0.0, 0.2]),
+        ([0.02, 0.0, -0.1], [0.1, 0.0, -0.1]),
+        ([0.0, 0.0, 0.9], [0.0, 0.0, 0.6]),
+    ):
+        np.testing.assert_allclose(shapes.snap_to_surface(m, 0, np.array(point)), expected)
+    point = np.array([0.2, 0.0, 0.9])
+    np.testing.assert_array_equal(shapes.snap_to_surface(m, 1, point), point)
