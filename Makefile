@@ -48,6 +48,10 @@ picture: all  ## record the pictures of the docs
 measure: all  ## measure what the browser view costs
 	@$(IN_WORKSPACE) python3 docs/measure_browser.py $(ARGS)
 
+.PHONY: soak
+soak: all  ## count what a recording loses in 5 minutes at full load
+	@$(IN_WORKSPACE) python3 test/bags/soak.py $(ARGS)
+
 .PHONY: setup
 setup: base  ## set up and build only
 	@echo "Ready. For this shell: . install/setup.sh   Then: humanoid --help"

@@ -12,6 +12,9 @@ PACKAGE = "humanoid_mujoco_ros"
 COMMANDS = {
     "sim": ("bringup.sim", "start the simulated humanoid and its policy"),
     "hardware": ("bringup.hardware", "drive a robot that publishes joint_states and odom"),
+    "record": ("bags.recorder", "record a run as a rosbag2 bag"),
+    "bag": ("bags.command", "info, play, verify, repair a bag"),
+    "report": ("bags.report", "show a recorded run as a page"),
     "urdf": ("commands.urdf", "print the robot's URDF"),
     "train": ("training.train", "train a policy"),
     "evaluate": ("training.evaluate", "measure policies: return, falls, pushes"),

@@ -15,7 +15,12 @@ from launch.actions import (
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
-from humanoid_mujoco_ros.bringup.config import config_file, share_directory, write_parameters
+from humanoid_mujoco_ros.bringup.config import (
+    RECORD_QOS,
+    config_file,
+    share_directory,
+    write_parameters,
+)
 from humanoid_mujoco_ros.bringup.sim import SimOptions, check
 from launch import LaunchDescription, LaunchDescriptionEntity
 
@@ -165,7 +170,12 @@ def _record(use_sim_time: bool) -> LaunchDescriptionEntity:
         return LogInfo(
             msg="ros2 bag is not installed (apt install ros-$ROS_DISTRO-ros2bag); going on"
         )
-    return ExecuteProcess(cmd=["ros2", "bag", "record"], output="screen")
+    qos = share_directory("config") / f"{RECORD_QOS}.yaml"
+    command = ["ros2", "bag", "record", "-a", "-s", "mcap"]
+    command += ["--qos-profile-overrides-path", str(qos)]
+    return ExecuteProcess(
+        cmd=[*command, *(["--use-sim-time"] if use_sim_time else [])], output="screen"
+    )
 
 
 def _is_missing(package: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 PACKAGE = "humanoid_mujoco_ros"
+RECORD_QOS = "record_qos"
+"""The one file in config/ that holds no parameters but QoS overrides for `ros2 bag record`."""
 
 
 class ConfigError(ValueError):
@@ -38,14 +40,17 @@ def config_file(config: str) -> Path:
         ConfigError: There is no such file.
     """
     directory = share_directory("config")
-    named = directory / f"{config}.yaml"
-    if named.is_file():
-        return named
+    if config in _configs(directory):
+        return directory / f"{config}.yaml"
     path = Path(config).expanduser()
     if path.is_file():
         return path
-    names = ", ".join(sorted(file.stem for file in directory.glob("*.yaml")))
+    names = ", ".join(sorted(_configs(directory)))
     raise ConfigError(f"config '{config}' is neither a file nor one of {names}")
+
+
+def _configs(directory: Path) -> list[str]:
+    return [path.stem for path in directory.glob("*.yaml") if path.stem != RECORD_QOS]
 
 
 def read_parameters(path: Path, node: str) -> dict[str, Any]:

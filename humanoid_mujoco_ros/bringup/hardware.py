@@ -13,7 +13,8 @@ import tyro
 from rich.console import Console
 
 from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
-from humanoid_mujoco_ros.bringup.sim import stay_local, supervise
+from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.core import checkpoint, policy_source
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from humanoid_mujoco_ros.bringup import status
 from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
+from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
 from humanoid_mujoco_ros.core import checkpoint, policy_source
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
@@ -28,6 +29,8 @@ from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
 from humanoid_mujoco_ros.nodes.parameters import from_parameters
 from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
 
+RECORDER = "recorder"
+_RECORDER_TIMEOUT_S = 5.0
 _POLL_S = 0.1
 _PLAIN_STATUS_PERIOD_S = 5.0
 
@@ -59,6 +62,9 @@ class SimOptions:
     """End after so many simulated seconds; 0: run until Ctrl-C."""
     viewer: bool = True
     """Start the browser view."""
+    record: tuple[Path, ...] | None = None
+    """Record the run as a rosbag2 bag (MCAP) in this folder, which must not exist; without a
+    folder, in humanoid_<date>-<time>."""
     force_marker: bool = False
     """Start the interactive marker, for an RViz that runs elsewhere (see --network)."""
 
@@ -73,6 +79,10 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         ValueError: The message says what cannot be used.
     """
     path = config_file(options.config)
+    if options.record and len(options.record) > 1:
+        raise ValueError(f"--record takes one folder, not {len(options.record)}")
+    if options.record and options.record[0].exists():
+        raise ValueError(f"{options.record[0]} exists already; --record needs a new folder")
     common: dict[str, Any] = {}
     if options.namespace:
         common["frame_prefix"] = f"{options.namespace.strip('/')}/"
@@ -134,17 +144,20 @@ def processes(
     arguments += ["--params-file", str(overrides)]
     if options.namespace:
         arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
-    return [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
+    found = [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
+    if options.record is not None:
+        # The first to start and the last to end.
+        found.insert(0, _recorder(options))
+    return found
 
 
-def stay_local(network: bool) -> None:
-    """Keeps ROS on this machine unless `network`, for this process and those it starts."""
-    if network:
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
-    else:
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        if os.environ.get("ROS_DISTRO") == "humble":
-            os.environ["ROS_LOCALHOST_ONLY"] = "1"
+def _recorder(options: SimOptions) -> NodeProcess:
+    arguments = ["-m", "humanoid_mujoco_ros.bags.recorder", *map(str, options.record or ())]
+    if options.namespace:
+        arguments += ["--namespace", options.namespace]
+    if options.network:
+        arguments += ["--network"]
+    return NodeProcess(RECORDER, tuple(arguments))
 
 
 def supervise(
@@ -163,8 +176,17 @@ def supervise(
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
     supervisor = Supervisor(nodes, lambda text: console.print(Text(text)))
-    supervisor.start()
+    supervisor.start([RECORDER])
+    deadline_s = time.monotonic() + _RECORDER_TIMEOUT_S
     try:
+        while (
+            supervisor.is_any_running
+            and not listener.values(RECORDER)
+            and time.monotonic() < deadline_s
+        ):
+            executor.spin_once(timeout_sec=_POLL_S)
+            supervisor.poll()
+        supervisor.start()
         with Live(console=console, auto_refresh=False, transient=True) as live:
             _watch(supervisor, executor, listener, main_node, live, console)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 _PR_SET_PDEATHSIG = 1
@@ -76,10 +76,12 @@ class Supervisor:
         self.failed = False
         """Whether a node ended with an error."""
 
-    def start(self) -> None:
-        """Starts every node."""
+    def start(self, names: Collection[str] | None = None) -> None:
+        """Starts every node that was not started yet, or only those of `names`."""
         for running in self._running:
-            self._start(running)
+            is_new = running.process is None and running.reader is None
+            if is_new and (names is None or running.node.name in names):
+                self._start(running)
 
     def poll(self) -> dict[str, int]:
         """Notices the nodes that ended and restarts those that are due.

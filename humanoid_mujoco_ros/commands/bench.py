@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from humanoid_mujoco_ros.bringup import sim
+from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.status import StatusListener
 from humanoid_mujoco_ros.bringup.supervisor import Supervisor
 from humanoid_mujoco_ros.core import checkpoint, policy_source
@@ -179,7 +180,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs `humanoid bench`; the status is 1 when a figure falls short."""
     options = tyro.cli(BenchOptions, args=list(argv), prog="humanoid bench")
     console = Console()
-    sim.stay_local(network=False)
+    stay_local(network=False)
     # A domain of its own, so that a graph that runs beside it is not measured.
     os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
     rclpy.init(args=[])
