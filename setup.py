@@ -29,7 +29,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", files("config/*.yaml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
-        (f"{SHARE}/policies", files("policies/*.safetensors")),
+        (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),
     ],
     entry_points={

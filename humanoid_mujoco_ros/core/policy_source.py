@@ -13,11 +13,10 @@ HUB_DEFAULT_FILE = f"ppo_continuous_action{CLEANRL_SUFFIX}"
 """File name under which CleanRL uploads its PPO models."""
 
 
-def policies_directory() -> Path:
+def policies_directory() -> Path | None:
     """Folder of the policies that ship: in the source tree, or the package's share when installed.
 
-    Raises:
-        CheckpointError: Neither exists.
+    None where the workspace's setup file was not sourced.
     """
     source = Path(__file__).resolve().parents[2] / "policies"
     if source.is_dir():
@@ -26,14 +25,15 @@ def policies_directory() -> Path:
         shared = Path(prefix) / "share" / "humanoid_mujoco_ros" / "policies"
         if prefix and shared.is_dir():
             return shared
-    raise CheckpointError(
-        "the shipped policies are not installed; source the workspace's setup file first"
-    )
+    return None
 
 
 def shipped_policies() -> dict[str, Path]:
     """Name → file of each policy that ships."""
-    return {path.stem: path for path in sorted(policies_directory().glob(f"*{SUFFIX}"))}
+    directory = policies_directory()
+    if directory is None:
+        return {}
+    return {path.stem: path for path in sorted(directory.glob(f"*{SUFFIX}"))}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def resolve(policy: str) -> Path:
         return path
     raise CheckpointError(
         f"policy '{policy}' is neither shipped nor a file; shipped are "
-        f"{', '.join(shipped) or 'none'}; others are given as a path or as hf://owner/repo"
+        f"{', '.join(shipped) or 'none (source the workspace first)'}; "
+        "others are given as a path or as hf://owner/repo"
     )
 
 

@@ -16,7 +16,6 @@ import viser
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.core import policy_source
-from humanoid_mujoco_ros.core.checkpoint import CheckpointError
 from humanoid_mujoco_ros.core.drag import Drag
 from humanoid_mujoco_ros.core.shadow import ShadowModel
 from humanoid_mujoco_ros.core.spring import SpringConfig
@@ -118,7 +117,7 @@ class View:
             self._panel = Panel(
                 self._server,
                 shadow.robot,
-                _shipped_policies(),
+                list(policy_source.shipped_policies()),
                 _PanelActions(self, actions),
                 self._scene.follow,
                 self._scene.options,
@@ -330,10 +329,3 @@ def serve(config: ViewerConfig) -> viser.ViserServer:
         server.stop()
         raise ViewError(f"the browser view cannot use {address}: it was taken this moment")
     return server
-
-
-def _shipped_policies() -> list[str]:
-    try:
-        return list(policy_source.shipped_policies())
-    except CheckpointError:
-        return []

@@ -1,0 +1,1 @@
+"""Training and evaluation of policies; imports core, and torch only to train."""

@@ -1,0 +1,209 @@
+"""The trainer: it learns, it stops cleanly, its files load, its errors are clear."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from humanoid_mujoco_ros.core import checkpoint as checkpoints  # noqa: E402
+from humanoid_mujoco_ros.core.model import RobotModel  # noqa: E402
+from humanoid_mujoco_ros.core.observation import layout  # noqa: E402
+from humanoid_mujoco_ros.core.policy import Network  # noqa: E402
+from humanoid_mujoco_ros.training import ppo, train  # noqa: E402
+from humanoid_mujoco_ros.training.train import TrainOptions  # noqa: E402
+
+SMALL = ("--environments", "32", "--steps", "16", "--minibatch", "256", "--no-tensorboard")
+
+
+def small_trainer(tmp_path: Path, **changes) -> ppo.Trainer:
+    options = TrainOptions(
+        "walk", output=tmp_path, environments=16, steps=8, minibatch=64, tensorboard=False
+    )
+    torch.set_num_threads(1)
+    trainer = ppo.Trainer(dataclasses.replace(options, **changes), tmp_path, ppo.Team(0, 1))
+    trainer.begin()
+    return trainer
+
+
+def actions_in_torch(trainer: ppo.Trainer, observed: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        seen = trainer._network_input(observed)
+        return ppo.ACTION_SCALE * trainer.agent.actor(seen, bfloat16=False).numpy()
+
+
+def actions_of(policy: checkpoints.Checkpoint, observed: np.ndarray) -> np.ndarray:
+    normalized = (observed - policy.observation_mean) / np.sqrt(policy.observation_var + 1e-8)
+    return Network(policy)(np.clip(normalized, -10, 10).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> ppo.Trainer:
+    """A trainer after two updates, and its saved files."""
+    trainer = small_trainer(tmp_path_factory.mktemp("trained"), cleanrl=True)
+    for _ in range(2):
+        trainer.adapt(trainer.update(trainer.collect())["kl"], 0.0)
+    trainer.save()
+    return trainer
+
+
+def test_the_saved_policy_acts_as_the_torch_module(trained):
+    policy = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
+    policy.check_fits(RobotModel())
+    observed = trained.environment.observe()
+    expected = actions_in_torch(trained, observed)
+    assert np.abs(expected).max() > 1e-4
+    np.testing.assert_allclose(actions_of(policy, observed), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(policy.log_std),
+        ppo.ACTION_SCALE * trained.agent.log_std().detach().exp().numpy(),
+        rtol=1e-5,
+    )
+
+
+def test_constant_and_masked_columns_have_zero_weights(trained):
+    policy = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
+    unused = np.setdiff1d(np.arange(policy.observation_size), trained.columns)
+    contact = next(b for b in layout(trained.robot.mj) if b.name == "cfrc_ext").slice
+    assert set(range(376)[contact]) <= set(unused.tolist())
+    assert not policy.weights[0][:, unused].any()
+
+
+def test_the_cleanrl_export_is_a_plain_state_dict_that_loads(trained):
+    path = trained.output / "walk.cleanrl_model"
+    state = torch.load(path, weights_only=True)
+    assert {"actor_logstd", "actor_mean.0.weight", "critic.4.bias"} <= set(state)
+    assert state["actor_logstd"].shape == (1, 17)
+    assert state["critic.0.weight"].shape == (256, 376)
+    own = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
+    theirs = checkpoints.load(path, trained.robot)
+    assert theirs.normalization == "running"
+    for a, b in zip(own.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_updates_keep_the_networks_symmetric(trained):
+    observed = trained.environment.observe()
+    image = trained.mirror.observation(observed)
+    np.testing.assert_allclose(
+        actions_in_torch(trained, image),
+        trained.mirror.action(actions_in_torch(trained, observed).astype(np.float64)),
+        atol=1e-5,
+    )
+
+
+def test_resume_continues_with_the_same_networks(trained, tmp_path):
+    path = trained.output / "walk.safetensors"
+    resumed = small_trainer(tmp_path, resume=str(path))
+    observed = trained.environment.observe()
+    np.testing.assert_allclose(
+        actions_in_torch(resumed, observed), actions_in_torch(trained, observed), atol=1e-5
+    )
+    for name, value in trained.agent.critic.state_dict().items():
+        torch.testing.assert_close(resumed.agent.critic.state_dict()[name], value)
+    assert resumed.steps_done == trained.steps_done
+    assert resumed.critic_only == 0
+
+
+def test_resume_without_the_training_file_starts_a_critic(trained, tmp_path):
+    path = tmp_path / "walk.safetensors"
+    path.write_bytes((trained.output / "walk.safetensors").read_bytes())
+    resumed = small_trainer(tmp_path / "again", resume=str(path))
+    assert resumed.critic_only == ppo.CRITIC_ONLY_ITERATIONS
+    before = actions_in_torch(resumed, trained.environment.observe())
+    resumed.adapt(resumed.update(resumed.collect())["kl"], 0.0)
+    resumed.statistics = trained.statistics
+    np.testing.assert_allclose(
+        actions_in_torch(resumed, trained.environment.observe()), before, atol=2e-2
+    )
+
+
+@pytest.mark.slow
+def test_half_a_minute_of_training_improves(tmp_path, capsys):
+    few = ("--minutes", "0.45", "--environments", "256", "--no-tensorboard")
+    assert train.main(["walk", *few, "--output", str(tmp_path)]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "walk.jsonl").read_text().splitlines()]
+    returns = [row["return"] for row in rows if np.isfinite(row["return"])]
+    assert np.mean(returns[-3:]) > 1.2 * np.mean(returns[:2])
+    assert {"walk.safetensors", "walk.training", "walk.json"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    assert json.loads((tmp_path / "walk.json").read_text())["options"]["gamma"] == 0.99
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_leaves_a_checkpoint(tmp_path, processes):
+    command = [
+        sys.executable,
+        "-c",
+        "import sys\nfrom humanoid_mujoco_ros.training.train import main\n"
+        "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))",
+        *("balance", "--minutes", "5", "--output", str(tmp_path), *SMALL),
+        *("--processes", str(processes)),
+    ]
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    ) as process:
+        table = tmp_path / "balance.jsonl"
+        deadline = time.monotonic() + 60
+        while not (table.is_file() and table.stat().st_size):
+            assert time.monotonic() < deadline, "the training never began"
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    policy = checkpoints.load(tmp_path / "balance.safetensors", RobotModel())
+    assert policy.task == "balance"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("dance",), "dance"),
+        (("walk", "--resume", "no/such.safetensors"), "neither shipped nor a file"),
+        (("walk", "--model", "no/such.xml"), "no/such.xml does not exist"),
+        (("walk", "--minibatch", "100000"), "more than the 32768 samples"),
+        (("walk", "--hidden", "31"), "even"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, complaint, capsys, tmp_path):
+    assert train.main([*arguments, "--output", str(tmp_path)]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_other_widths_are_refused_with_both_named(trained, tmp_path, capsys):
+    path = str(trained.output / "walk.safetensors")
+    assert train.main(["walk", "--resume", path, "--hidden", "64", "64"]) == 2
+    assert "(256, 256), the option --hidden says (64, 64)" in capsys.readouterr().err
+
+
+def test_without_torch_the_message_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert train.main(["walk"]) == 2
+    assert "make torch" in capsys.readouterr().err
+
+
+def test_help_explains_every_option(capsys):
+    assert train.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(TrainOptions):
+        if field.name not in ("task", "environment"):
+            assert f"--{field.name.replace('_', '-')}" in text
