@@ -1,0 +1,4 @@
+"""Records runs as rosbag2 bags, plays them, repairs them and reports on them.
+
+Reader, repair and report work where there is no ROS too.
+"""

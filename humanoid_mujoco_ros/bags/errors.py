@@ -1,0 +1,5 @@
+"""What goes wrong with bags."""
+
+
+class BagError(ValueError):
+    """A bag cannot be used; the message says why."""

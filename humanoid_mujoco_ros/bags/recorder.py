@@ -1,0 +1,343 @@
+"""`humanoid record`: a run as a rosbag2 bag, where there is no `ros2 bag record`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import tyro
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter, parameter_value_to_python
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+from humanoid_mujoco_ros.bags import qos, topics
+from humanoid_mujoco_ros.bags.definitions import definition
+from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.bags.graph import message_class
+from humanoid_mujoco_ros.bags.writer import BagWriter
+from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.nodes import diagnostics
+
+_DISCOVERY_PERIOD_S = 0.2
+_FLUSH_PERIOD_S = 0.5
+"""At most so much is lost when the recorder is killed."""
+_PARAMETERS_TIMEOUT_S = 10.0
+_QUIET_S = 0.3
+_DRAIN_TIMEOUT_S = 2.0
+_PACKAGES = ("mujoco", "gymnasium", "numpy")
+"""Whose versions decide whether a run can be repeated bit for bit."""
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """Record a run as a rosbag2 bag (MCAP) until Ctrl-C.
+
+    Start it before the robot to have the first message too. `humanoid report` shows what was
+    recorded, `humanoid bag play` plays it; `ros2 bag` and Foxglove read it as well.
+    """
+
+    directory: tyro.conf.Positional[Path | None] = None
+    """Folder of the bag, which must not exist; default: humanoid_<date>-<time>."""
+    topics: tuple[str, ...] = ()
+    """Only these, by full name or by the name within the namespace; default: everything that a run
+    needs to be understood again."""
+    namespace: str = ""
+    """Namespace of the robot."""
+    use_sim_time: bool = False
+    """Stamp messages with the simulated time of /clock instead of the time of reception."""
+    network: bool = False
+    """Also hear other machines; otherwise only nodes on this one."""
+
+
+class RecorderNode(Node):
+    """Writes what others publish to a bag, as the bytes that came.
+
+    Subscribes: the topics asked for, with the QoS that their publishers offer. Calls
+    list_parameters and get_parameters of every node, once, for the bag's custom data. Publishes
+    /diagnostics, which says which topics have a publisher that is heard.
+    """
+
+    def __init__(self, writer: BagWriter, options: RecordOptions) -> None:
+        """Starts to listen."""
+        super().__init__(
+            "recorder",
+            namespace=options.namespace,
+            start_parameter_services=False,
+            parameter_overrides=[Parameter("use_sim_time", value=options.use_sim_time)],
+        )
+        self._writer = writer
+        self._use_sim_time = options.use_sim_time
+        known = {self._resolve(name): type_name for name, type_name in topics.RECORDED.items()}
+        self._wanted = {self._resolve(name) for name in options.topics} or set(known)
+        self._latched = {self._resolve(name) for name in topics.LATCHED}
+        self._expected_types = {name: t for name, t in known.items() if name in self._wanted}
+        self._subscriptions_by_topic: dict[str, Subscription] = {}
+        self._types: dict[str, str] = {}
+        self._unusable: set[str] = set()
+        self.lost: dict[str, int] = {}
+        """Topic → messages that came too fast."""
+        self._parameters: dict[str, dict[str, Any]] = {}
+        self._asked: set[str] = set()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=steady)
+        self.create_timer(_FLUSH_PERIOD_S, writer.flush, clock=steady)
+        self._diagnostics = diagnostics.DiagnosticsPublisher(self, "recording", "", self._health)
+        self._discover()
+
+    def silent(self) -> list[str]:
+        """The topics asked for that had no message."""
+        counts = self._writer.counts()
+        return sorted(name for name in self._wanted if not counts.get(name))
+
+    def _health(self) -> diagnostics.Health:
+        health = diagnostics.Health()
+        heard = [
+            name
+            for name, subscription in self._subscriptions_by_topic.items()
+            if subscription.get_publisher_count()
+        ]
+        lost = sum(self.lost.values())
+        if lost:
+            health.report(diagnostics.WARN, f"{lost} messages came too fast and are lost")
+        health.values = {
+            "bag": self._writer.path,
+            "messages": self._writer.message_count,
+            "topics_heard": " ".join(sorted(heard)),
+            "lost_messages": lost,
+        }
+        return health
+
+    def _resolve(self, name: str) -> str:
+        return topics.resolve(name, self.get_namespace())
+
+    def _discover(self) -> None:
+        if self._use_sim_time and self.get_clock().now().nanoseconds == 0:
+            return  # as rosbag2: nothing can be stamped before the first /clock
+        for name in self._wanted - self._unusable:
+            publishers = self.get_publishers_info_by_topic(name)
+            type_name = publishers[0].topic_type if publishers else self._expected_types.get(name)
+            if type_name:
+                self._follow(name, type_name, [info.qos_profile for info in publishers])
+        self._ask_for_parameters()
+
+    def _follow(self, name: str, type_name: str, offered: list[QoSProfile]) -> None:
+        """Subscribes to a topic, anew if its publishers turn out to be others than expected."""
+        subscription = self._subscriptions_by_topic.get(name)
+        if subscription is not None:
+            is_expected = self._types[name] == type_name or self._writer.has_topic(name)
+            if is_expected and qos.is_met(subscription.qos_profile, offered):
+                return
+            self.destroy_subscription(subscription)
+        try:
+            profile = qos.request(offered, name in self._latched)
+            self._subscriptions_by_topic[name] = self._subscribe(name, type_name, profile)
+            self._types[name] = type_name
+        except BagError as error:
+            self.get_logger().warning(f"{name} is not recorded: {error}")
+            self._unusable.add(name)
+
+    def _subscribe(self, name: str, type_name: str, profile: QoSProfile) -> Subscription:
+        message_type = message_class(type_name)
+        described = definition(type_name)
+        write = self._writer.write
+
+        def receive(data: bytes, info: dict[str, int]) -> None:
+            if not self._writer.has_topic(name):
+                offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
+                profiles = [qos.to_bag(profile) for profile in offered or [profile]]
+                self._writer.add_topic(name, type_name, described, profiles)
+            write(name, self._stamp(info), info["source_timestamp"], data)
+            # The executor takes one message a turn; taking what waits behind it costs far less.
+            handle = subscription.handle
+            with handle:
+                while (taken := handle.take_message(message_type, True)) is not None:
+                    data, info = taken
+                    write(name, self._stamp(info), info["source_timestamp"], data)
+
+        subscription = self.create_subscription(
+            message_type,
+            name,
+            receive,
+            profile,
+            raw=True,
+            event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost(name)),
+        )
+        return subscription
+
+    def _stamp(self, info: dict[str, int]) -> int:
+        if self._use_sim_time:
+            return int(self.get_clock().now().nanoseconds)
+        return info["received_timestamp"]
+
+    def _on_lost(self, name: str) -> Callable[[Any], None]:
+        def on_lost(status: Any) -> None:
+            self.lost[name] = status.total_count
+
+        return on_lost
+
+    def _ask_for_parameters(self) -> None:
+        own = (self.get_name(), self.get_namespace())
+        for name, namespace in self.get_node_names_and_namespaces():
+            full_name = f"{namespace.rstrip('/')}/{name}"
+            if (name, namespace) != own and full_name not in self._asked:
+                self._asked.add(full_name)
+                _ParameterQuery(self, full_name, self._on_parameters)
+
+    def _on_parameters(self, node: str, values: dict[str, Any]) -> None:
+        self._parameters[node] = values
+        self._writer.set_custom_data("parameters", json.dumps(self._parameters, sort_keys=True))
+
+
+class _ParameterQuery:
+    """Gets all parameters of a node, once its services are there."""
+
+    def __init__(
+        self, node: Node, target: str, done: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        self._node = node
+        self._target = target
+        self._done = done
+        self._names: list[str] = []
+        self._list = node.create_client(ListParameters, f"{target}/list_parameters")
+        self._get = node.create_client(GetParameters, f"{target}/get_parameters")
+        self._deadline_s = time.monotonic() + _PARAMETERS_TIMEOUT_S
+        self._timer = node.create_timer(
+            _DISCOVERY_PERIOD_S, self._try, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _try(self) -> None:
+        if self._list.service_is_ready() and self._get.service_is_ready():
+            self._node.destroy_timer(self._timer)
+            future = self._list.call_async(ListParameters.Request())
+            future.add_done_callback(self._on_list)
+        elif time.monotonic() > self._deadline_s:
+            self._node.destroy_timer(self._timer)
+            self._close()
+
+    def _on_list(self, future: Any) -> None:
+        self._names = list(future.result().result.names)
+        request = GetParameters.Request(names=self._names)
+        self._get.call_async(request).add_done_callback(self._on_values)
+
+    def _on_values(self, future: Any) -> None:
+        values = map(parameter_value_to_python, future.result().values)
+        self._done(
+            self._target,
+            {
+                name: list(value) if hasattr(value, "typecode") else value
+                for name, value in zip(self._names, values, strict=False)
+            },
+        )
+        self._close()
+
+    def _close(self) -> None:
+        self._node.destroy_client(self._list)
+        self._node.destroy_client(self._get)
+
+
+def record(options: RecordOptions) -> int:
+    """Records until SIGINT or SIGTERM.
+
+    Returns:
+        Exit status: 1 when the disk is full, 2 when the folder cannot be used.
+    """
+    path = options.directory or Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        writer = BagWriter(path)
+    except BagError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    try:
+        writer.set_custom_data("versions", json.dumps(_versions()))
+        node = RecorderNode(writer, options)
+        executor.add_node(node)
+        print(f"recording to {path}; Ctrl-C ends it", flush=True)
+        while not stopping:
+            executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
+        _drain(executor, writer)
+        if node.lost:
+            writer.set_custom_data("lost_messages", json.dumps(node.lost))
+        writer.close()
+    except OSError as error:
+        writer.abort()
+        print(
+            f"error: cannot write {path}: {error.strerror}. The recording ends here; "
+            f"`humanoid bag repair {path}` saves what was written",
+            file=sys.stderr,
+        )
+        return 1
+    except BaseException:
+        writer.close()
+        raise
+    finally:
+        executor.shutdown()
+        rclpy.try_shutdown()
+    counts = writer.counts()
+    print(f"wrote {writer.message_count} messages of {len(counts)} topics to {path}")
+    if silent := node.silent():
+        print(f"no messages on {', '.join(silent)}")
+    for name, count in node.lost.items():
+        print(f"warning: {count} messages of {name} were lost", file=sys.stderr)
+    return 0
+
+
+def _drain(executor: SingleThreadedExecutor, writer: BagWriter) -> None:
+    """Takes the last words of nodes that end at the same time."""
+    end_s = time.monotonic() + _DRAIN_TIMEOUT_S
+    quiet_s = time.monotonic() + _QUIET_S
+    count = writer.message_count
+    while time.monotonic() < min(end_s, quiet_s):
+        executor.spin_once(timeout_sec=0.05)
+        if writer.message_count != count:
+            count = writer.message_count
+            quiet_s = time.monotonic() + _QUIET_S
+
+
+def _versions() -> dict[str, str]:
+    versions = {"machine": platform.machine(), "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `humanoid record`."""
+    options = tyro.cli(RecordOptions, args=list(argv), prog="humanoid record")
+    stay_local(options.network)
+    return record(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,199 @@
+"""`humanoid bag verify`: simulates a lockstep run again from its commands, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from humanoid_mujoco_ros.bags import topics
+from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.bags.reader import Bag, open_bag
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.core.state import RobotState
+from humanoid_mujoco_ros.nodes.parameters import from_parameters
+
+_NODE = "simulation_node"
+_TIMEOUT_S = 10.0
+_FIELDS = ("position", "velocity", "effort")
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a verification."""
+
+    compared: int
+    """Joint states that were simulated again and compared."""
+    recorded: int
+    """Joint states in the bag."""
+    difference: str
+    """The first difference; empty when there is none."""
+    remark: str
+    """Why not every state was compared; empty when each was."""
+
+    @property
+    def is_reproduced(self) -> bool:
+        """Every state that was compared is the same bit for bit."""
+        return not self.difference and self.compared > 0
+
+
+def verify(path: Path, namespace: str = "") -> Verdict:
+    """Feeds the commands of a lockstep bag to the simulation and compares the joint states.
+
+    Args:
+        path: The bag, made by `humanoid record` or `humanoid sim --record`.
+        namespace: Of the robot.
+
+    Raises:
+        BagError: The bag does not tell enough.
+    """
+    with open_bag(path) as bag:
+        parameters = _parameters(bag, namespace)
+        if parameters.get("mode") != "lockstep":
+            raise BagError(
+                f"{path} was recorded in {parameters.get('mode')} mode; only lockstep says which "
+                "command answers which state"
+            )
+        run = _read(bag, namespace)
+        versions = bag.custom_data.get("versions", "unknown versions")
+    robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
+    simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
+    loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
+    # Time begins with tick 1 and never stops, so a state's stamp says which one it is.
+    ticks = np.round(run.times_ns * 1e-9 / robot.control_period_s).astype(int)
+    needed = int(ticks[-1]) - 1
+    if len(run.commands) < needed:
+        raise BagError(
+            f"{path} holds {len(run.commands)} commands for {needed} control ticks; without all of "
+            "them the run cannot be repeated. Let the recorder start before the policy"
+        )
+    order = np.argsort(robot.joint_order(parameters["joints"]))
+    commands = [command[order] for command in run.commands[:needed]]
+    replayed = _simulate(simulation, loop_config, commands)
+    difference = _difference(run, replayed[ticks - 1], robot.joints)
+    return Verdict(
+        compared=len(ticks),
+        recorded=run.recorded,
+        difference=f"{difference}. Recorded with {versions}" if difference else "",
+        remark=run.remark,
+    )
+
+
+def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
+    node = topics.resolve(_NODE, f"/{namespace.strip('/')}")
+    recorded = json.loads(bag.custom_data.get("parameters", "{}"))
+    if node not in recorded:
+        raise BagError(
+            f"{bag.path} does not hold the parameters of {node}, such as its seed; "
+            "`humanoid record` keeps them, `ros2 bag record` does not"
+        )
+    parameters: dict[str, Any] = recorded[node]
+    return parameters
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a lockstep bag says, up to where it can be repeated."""
+
+    times_ns: NDArray[np.int64]
+    """(n,) stamps of the joint states."""
+    values: Float64Array
+    """(n, 3, joints): positions [rad], velocities [rad/s], efforts [N·m]."""
+    commands: list[Float64Array]
+    """In the order of the topic's joints [N·m]."""
+    recorded: int
+    """Joint states in the whole bag."""
+    remark: str
+
+
+def _read(bag: Bag, namespace: str) -> _Run:
+    prefix = f"/{namespace.strip('/')}"
+    states, commands, pushes = (
+        topics.resolve(name, prefix)
+        for name in ("joint_states", "effort_controller/commands", "external_wrench")
+    )
+    for name in (states, commands):
+        if name not in bag.topics:
+            raise BagError(f"{bag.path} has no {name}; its topics are {', '.join(bag.topics)}")
+    times_ns: list[int] = []
+    values: list[list[Float64Array]] = []
+    efforts: list[Float64Array] = []
+    remark = ""
+    last = b""
+    for name, _, data in bag.messages((states, commands, pushes)):
+        if name == pushes:
+            remark = "no message says between which control ticks a push began"
+            break
+        message = bag.decode(name, data)
+        if name == commands:
+            efforts.append(np.array(message.data))
+            continue
+        if data == last:
+            continue  # published again for a policy that came later
+        last = data
+        time_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        if times_ns and time_ns <= times_ns[-1]:
+            remark = "there the robot was reset by hand, which no message says"
+            break
+        times_ns.append(time_ns)
+        values.append([getattr(message, field) for field in _FIELDS])
+    if not times_ns:
+        raise BagError(f"{bag.path} has no joint state before the first push")
+    if remark:
+        remark = f"only the first {times_ns[-1] * 1e-9:.2f} s: {remark}"
+    return _Run(np.array(times_ns), np.array(values), efforts, bag.topics[states].count, remark)
+
+
+def _simulate(
+    simulation: Simulation, config: LoopConfig, commands: list[Float64Array]
+) -> Float64Array:
+    """Runs the node's own loop, answering each state with the command that was recorded.
+
+    Returns:
+        (commands + 1, 3, joints), as in `_Run`.
+    """
+    states: list[RobotState] = []
+    answers: Iterator[Float64Array] = iter(commands)
+    done = threading.Event()
+
+    def on_state(state: RobotState, ask: bool) -> None:
+        if not ask or done.is_set():
+            return
+        states.append(state)
+        answer = next(answers, None)
+        if answer is None:
+            done.set()
+        else:
+            loop.command(answer)
+
+    loop = PhysicsLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    loop.start()
+    # The time limit is for a state, not for the run.
+    seen = -1
+    while not done.wait(_TIMEOUT_S) and len(states) != seen:
+        seen = len(states)
+    loop.stop()
+    return np.array([[s.joint_positions, s.joint_velocities, s.joint_efforts] for s in states])
+
+
+def _difference(run: _Run, replayed: Float64Array, joints: tuple[str, ...]) -> str:
+    """The first difference in plain words; empty when there is none."""
+    same = run.values.view(np.uint64) == replayed.view(np.uint64)
+    if same.all():
+        return ""
+    row, field, joint = np.argwhere(~same)[0]
+    was, now = float(run.values[row, field, joint]), float(replayed[row, field, joint])
+    return (
+        f"the first difference is at {run.times_ns[row] * 1e-9:.3f} s: {_FIELDS[field]} of "
+        f"{joints[joint]} was {was!r}, is {now!r}"
+    )

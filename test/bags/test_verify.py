@@ -1,0 +1,122 @@
+"""A lockstep run, recorded from its nodes and simulated again from its commands."""
+
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
+
+import yaml
+from bag_processes import finish, heard, start_recorder
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from ros_graph import Graph
+
+from humanoid_mujoco_ros.bags.command import main
+from humanoid_mujoco_ros.bags.reader import open_bag
+from humanoid_mujoco_ros.bags.report import main as report
+from humanoid_mujoco_ros.bags.verify import verify
+
+pytestmark = pytest.mark.processes
+
+SEED = 3
+DURATION_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def bag_path(tmp_path_factory):
+    """Seconds of a walk, with a fall and a reset if the policy falls."""
+    path = tmp_path_factory.mktemp("verify") / "walk"
+    graph = Graph()
+    try:
+        health = graph.health()
+        recorder = start_recorder(graph, path)
+        graph.start("policy_node", {"autostart": False, "observation_timeout": 0.0})
+        simulation = graph.start(
+            "simulation_node",
+            {"mode": "lockstep", "seed": SEED, "duration": DURATION_S, "fall_reset_delay": 0.5},
+        )
+        graph.spin_until(lambda: heard(health, "/joint_states", "/effort_controller/commands"), 30)
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            assert graph.call(ChangeState, "policy_node/change_state", request).success
+        graph.spin_until(lambda: simulation.poll() is not None, 60)
+        assert simulation.returncode == 0
+        finish(recorder)
+    finally:
+        graph.close()
+    return path
+
+
+def changed(bag_path, tmp_path, **parameters):
+    """The bag with other parameters of the simulation."""
+    path = shutil.copytree(bag_path, tmp_path / "walk")
+    content = yaml.safe_load((path / "metadata.yaml").read_text())
+    custom_data = content["rosbag2_bagfile_information"]["custom_data"]
+    recorded = json.loads(custom_data["parameters"])
+    recorded["/simulation_node"].update(parameters)
+    custom_data["parameters"] = json.dumps(recorded)
+    (path / "metadata.yaml").write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_recorded_joint_states_are_reproduced_bit_for_bit(bag_path, capsys):
+    verdict = verify(bag_path)
+    assert verdict.is_reproduced
+    assert verdict.remark == ""
+    assert verdict.compared >= DURATION_S * 100
+    assert main(["verify", str(bag_path)]) == 0
+    assert capsys.readouterr().out.startswith("reproduced: ")
+
+
+def test_another_seed_does_not_reproduce_them(bag_path, tmp_path, capsys):
+    path = changed(bag_path, tmp_path, seed=SEED + 1)
+    assert main(["verify", str(path)]) == 1
+    output = capsys.readouterr().out
+    assert "NOT reproduced: the first difference is at 0.010 s: position of abdomen_z" in output
+    assert "mujoco" in output
+
+
+def test_a_realtime_run_cannot_be_verified(bag_path, tmp_path, capsys):
+    assert main(["verify", str(changed(bag_path, tmp_path, mode="realtime"))]) == 2
+    assert "only lockstep says which command answers which state" in capsys.readouterr().err
+
+
+def test_a_bag_without_parameters_cannot_be_verified(bag_path, tmp_path, capsys):
+    (file,) = bag_path.glob("*.mcap")
+    alone = shutil.copy(file, tmp_path / "alone.mcap")
+    assert main(["verify", str(alone)]) == 2
+    assert "does not hold the parameters of /simulation_node" in capsys.readouterr().err
+
+
+def test_a_cut_bag_is_reproduced_as_far_as_it_goes(bag_path, tmp_path):
+    path = shutil.copytree(bag_path, tmp_path / "walk")
+    (path / "metadata.yaml").unlink()
+    (file,) = path.glob("*.mcap")
+    with file.open("r+b") as stream:
+        stream.truncate(file.stat().st_size * 2 // 3)
+    verdict = verify(path)
+    assert verdict.is_reproduced
+    assert 100 < verdict.compared < DURATION_S * 100
+
+
+def test_every_topic_of_the_run_is_in_the_bag_in_full(bag_path):
+    with open_bag(bag_path) as bag:
+        counts = {name: topic.count for name, topic in bag.topics.items()}
+    ticks = round(DURATION_S * 100)
+    for name in ("/odom", "/imu/data", "/left_foot/wrench", "/right_foot/wrench", "/observation"):
+        assert counts[name] >= ticks
+    for name in ("/tf", "/clock"):
+        assert counts[name] >= ticks
+    assert counts["/tf_static"] == counts["/robot_description"] == 1
+    assert counts["/diagnostics"] > 0
+
+
+def test_a_real_run_gives_a_whole_report(bag_path, tmp_path):
+    assert report([str(bag_path), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "cannot show" not in page
+    assert "lockstep" in page
+    assert "left_shoulder2" in page
