@@ -321,7 +321,8 @@ def test_a_measured_push_gives_its_impulse_and_says_what_came_of_it(site):
     forces = np.array(site.forces_world()[:-1])
     assert len(forces) == 20  # 0.2 s at 100 Hz
     impulse = forces.sum(axis=0) * 0.01
-    np.testing.assert_allclose(impulse, [0.0, 30.0, 0.0], atol=6.0)  # to its left
+    # To its left; its heading sways as it walks.
+    np.testing.assert_allclose(impulse, [0.0, 30.0, 0.0], atol=10.0)
     assert np.linalg.norm(forces, axis=1) == pytest.approx(150.0)
     site.until(
         lambda: page.page.get_by_text(
