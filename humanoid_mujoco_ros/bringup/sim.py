@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -176,16 +176,9 @@ def supervise(
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
     supervisor = Supervisor(nodes, lambda text: console.print(Text(text)))
-    supervisor.start([RECORDER])
-    deadline_s = time.monotonic() + _RECORDER_TIMEOUT_S
     try:
-        while (
-            supervisor.is_any_running
-            and not listener.values(RECORDER)
-            and time.monotonic() < deadline_s
-        ):
-            executor.spin_once(timeout_sec=_POLL_S)
-            supervisor.poll()
+        if any(node.name == RECORDER for node in nodes):
+            _start_recording(supervisor, executor, listener, main_node)
         supervisor.start()
         with Live(console=console, auto_refresh=False, transient=True) as live:
             _watch(supervisor, executor, listener, main_node, live, console)
@@ -202,6 +195,26 @@ def supervise(
         listener.destroy_node()
         rclpy.try_shutdown()
     return int(supervisor.failed)
+
+
+def _start_recording(
+    supervisor: Supervisor,
+    executor: SingleThreadedExecutor,
+    listener: status.StatusListener,
+    main_node: str,
+) -> None:
+    """Starts the recorder, then the robot, which stands still until the recorder hears it."""
+
+    def spin_until(condition: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + _RECORDER_TIMEOUT_S
+        while supervisor.is_any_running and not condition() and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=_POLL_S)
+            supervisor.poll()
+
+    supervisor.start([RECORDER])
+    spin_until(lambda: bool(listener.values(RECORDER)))
+    supervisor.start([main_node])
+    spin_until(lambda: "/joint_states" in listener.values(RECORDER).get("topics_heard", ""))
 
 
 def _watch(

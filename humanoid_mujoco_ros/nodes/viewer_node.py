@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from humanoid_mujoco_ros.viewer.push import PushPlan, heading
 from humanoid_mujoco_ros.viewer.status import NodeStatus, Problem, StatusBoard, robot_silence
 from humanoid_mujoco_ros.viewer.view import View, ViewerConfig
 
+_NICENESS = 10
+"""A picture may come late; a command may not."""
 _LOST_S = 1.0
 """A robot that says nothing for so long is no longer pushed."""
 
@@ -235,6 +238,7 @@ class ViewerNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the node; the exit status is 1 when it could not start."""
+    os.nice(_NICENESS)
     return runtime.run(ViewerNode, args)
 
 

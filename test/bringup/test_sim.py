@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rosbags.highlevel import AnyReader
+
 pytestmark = pytest.mark.processes
 
 HUMANOID = [sys.executable, "-m", "humanoid_mujoco_ros.cli"]
@@ -64,6 +66,23 @@ def test_it_walks_for_the_duration_and_ends_with_status_0(graph):
     height_m = float(re.findall(r"height ([\d.]+) m", output)[-1])
     assert 1.0 < height_m < 1.6
     assert int(re.findall(r"steps (\d+)", output)[-1]) == 1000  # it has not fallen once
+
+
+def test_a_recording_has_every_state_from_the_first_step_on(graph, tmp_path):
+    bag = tmp_path / "bag"
+    result = run(graph, "sim", "--no-viewer", "--record", str(bag), "--duration", "3")
+    assert result.returncode == 0, result.stdout + result.stderr
+    with AnyReader([bag]) as reader:
+        clock = [c for c in reader.connections if c.topic == "/clock"]
+        stamps = [
+            reader.deserialize(data, c.msgtype).clock for c, _, data in reader.messages(clock)
+        ]
+    ticks = [round(stamp.sec * 100 + stamp.nanosec * 1e-7) for stamp in stamps]
+    assert ticks[0] <= 2
+    assert ticks == list(range(ticks[0], 302))
+    again = run(graph, "sim", "--no-viewer", "--record", str(bag), "--duration", "3")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
 
 
 def test_ctrl_c_ends_every_process(graph):
