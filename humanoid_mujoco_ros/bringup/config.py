@@ -81,3 +81,20 @@ def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
     }
     # An empty file is not a parameter file.
     path.write_text(yaml.safe_dump(content or {"/**": {"ros__parameters": {}}}))
+
+
+def node_arguments(
+    config: str, namespace: str, nodes: dict[str, dict[str, Any]], directory: Path
+) -> list[str]:
+    """Command line of every node of a graph: the config file, what `nodes` set on top, namespace.
+
+    The latter goes to a file in `directory`, since -p would lose against a section of the config
+    that names the node.
+    """
+    overrides = directory / "overrides.yaml"
+    write_parameters(overrides, nodes)
+    arguments = ["--ros-args", "--params-file", str(config_file(config))]
+    arguments += ["--params-file", str(overrides)]
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    return arguments

@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
+from humanoid_mujoco_ros.bringup.config import config_file, node_arguments, read_parameters
 from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
@@ -74,12 +74,7 @@ def processes(
     options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes that drive the robot; `directory` keeps a file of their parameters."""
-    overrides = directory / "overrides.yaml"
-    write_parameters(overrides, nodes)
-    arguments = ["--ros-args", "--params-file", str(config_file(options.config))]
-    arguments += ["--params-file", str(overrides)]
-    if options.namespace:
-        arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    arguments = node_arguments(options.config, options.namespace, nodes, directory)
     return [node_process(node, arguments, restart=True) for node in nodes]
 
 

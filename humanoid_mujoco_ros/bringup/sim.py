@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from humanoid_mujoco_ros.bringup import status
-from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
+from humanoid_mujoco_ros.bringup.config import config_file, node_arguments, read_parameters
 from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
 from humanoid_mujoco_ros.core import checkpoint, policy_source
@@ -137,13 +137,7 @@ def processes(
     options: SimOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes of the graph; `directory` keeps a file of their parameters."""
-    overrides = directory / "overrides.yaml"
-    # A file, since -p would lose against a section of the config that names the node.
-    write_parameters(overrides, nodes)
-    arguments = ["--ros-args", "--params-file", str(config_file(options.config))]
-    arguments += ["--params-file", str(overrides)]
-    if options.namespace:
-        arguments += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    arguments = node_arguments(options.config, options.namespace, nodes, directory)
     found = [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
     if options.record is not None:
         # The first to start and the last to end.
