@@ -184,7 +184,8 @@ def supervise(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         console.print("stopping")
         supervisor.stop()
-        console.print(status.line(listener), highlight=False, markup=False)
+        if listener.values(main_node):
+            console.print(status.line(listener), highlight=False, markup=False)
         executor.shutdown()
         listener.destroy_node()
         rclpy.try_shutdown()

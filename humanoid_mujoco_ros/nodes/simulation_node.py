@@ -248,8 +248,18 @@ class SimulationNode(Node):
             if error:
                 self.get_logger().fatal(error)
                 self.exit_status = 1
+            else:
+                self._say_result()
             self._diagnostics.publish()
             self.context.try_shutdown()
+
+    def _say_result(self) -> None:
+        """For runs too short for anyone to have heard the diagnostics."""
+        state = self._last_state
+        self.get_logger().info(
+            f"done at {state.time_ns * 1e-9:.2f} s: {state.episode_steps} steps since the last "
+            f"reset, body height {state.base_position[2]:.2f} m"
+        )
 
     def _publish_observation(self, publisher: Publisher, state: RobotState) -> None:
         publisher.publish(conversions.to_observation(state.observation, self._layout))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,6 +19,9 @@ class FollowPoint:
     The view draws everything relative to it. So the camera keeps company with the robot, and the
     person is free to turn it at the same time; and far from the origin nothing gets imprecise.
     """
+
+    _LONGEST_STEP_S = 0.05
+    _MOST_STEPS = 100
 
     def __init__(self, time_constant_s: float = 0.8) -> None:
         """Starts at the origin; a larger time constant follows more softly."""
@@ -40,10 +45,12 @@ class FollowPoint:
             # A critically damped spring that is also told how fast it goes keeps up with a steady
             # walk without lagging behind.
             rate = 2.0 / self._time_constant_s
-            period_s = min(period_s, 0.5 / rate)
-            error = target - self.position
-            self._velocity = self._velocity + rate * rate * error * period_s
-            self.position = self.position + (self._velocity + 2.0 * rate * error) * period_s
+            steps = max(1, math.ceil(period_s / self._LONGEST_STEP_S))
+            for _ in range(min(steps, self._MOST_STEPS)):
+                error = target - self.position
+                step_s = period_s / steps
+                self._velocity = self._velocity + rate * rate * error * step_s
+                self.position = self.position + (self._velocity + 2.0 * rate * error) * step_s
         return has_jumped
 
 
