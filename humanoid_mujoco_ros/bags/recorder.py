@@ -176,7 +176,7 @@ class RecorderNode(Node):
         subscription = self.create_subscription(
             message_type,
             name,
-            receive,
+            receive,  # type: ignore[arg-type]  # with two parameters it gets the info as well
             profile,
             raw=True,
             event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost(name)),

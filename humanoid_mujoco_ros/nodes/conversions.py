@@ -33,7 +33,7 @@ def to_time(time_ns: int) -> Time:
 
 def from_time(stamp: Time) -> int:
     """A stamp in nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def to_quaternion(wxyz: Float64Array) -> Quaternion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
@@ -89,7 +90,7 @@ class ObservationNode(Node):
                 self.create_subscription(
                     WrenchStamped,
                     f"{side}_foot/wrench",
-                    lambda message, side=side: self.on_foot_wrench(side, message),
+                    partial(self.on_foot_wrench, side),
                     10,
                 )
         self._shadow = ShadowModel(self._robot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -13,20 +14,16 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-try:
+_create_executor: Callable[[], Executor] = SingleThreadedExecutor
+with contextlib.suppress(ImportError):  # before Jazzy's rclpy 7.1.4
     from rclpy.experimental import EventsExecutor
-except ImportError:  # before Jazzy's rclpy 7.1.4
-    EventsExecutor = None
+
+    _create_executor = EventsExecutor  # it costs half of the other per message
 
 _SWITCH_INTERVAL_S = 0.0005
 """Longest wait for the interpreter lock. Python's 5 ms is half a control period."""
 
 _SPIN_TIMEOUT_S = 0.2
-
-
-def create_executor() -> Executor:
-    """An executor that costs little per message, where this ROS has one."""
-    return EventsExecutor() if EventsExecutor is not None else SingleThreadedExecutor()
 
 
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -45,8 +42,10 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
     # rclpy's own handlers end the context at once, and with it a node's last words.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    executor = create_executor()
+    rclpy.init(
+        args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
+    )
+    executor = _create_executor()
     try:
         try:
             node = create_node()

@@ -216,8 +216,9 @@ class ViewerNode(Node):
         """(n,) [N·m] by joint; NaN where the robot does not measure them."""
         if not self._listener.measures_efforts:
             return np.full(len(self._robot.joints), np.nan)
-        of_dofs = self._shadow.observation()[self._effort_block]
-        return of_dofs[self._robot.dof_indices]
+        by_dof = self._shadow.observation()[self._effort_block]
+        efforts: np.ndarray = by_dof[self._robot.dof_indices]
+        return efforts
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()

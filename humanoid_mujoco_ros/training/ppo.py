@@ -561,7 +561,7 @@ class Trainer:
                 if self.critic_only == 0:
                     loss = loss + policy_loss
                 self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 for layer in layers:
                     layer.symmetrise_gradient()
                 self.team.average_gradients(parameters)
