@@ -20,6 +20,8 @@ from rclpy.node import Node
 
 Message = TypeVar("Message")
 
+TIMEOUT_S = 60.0
+"""For what takes a second or two on an idle machine: a start, imports, discovery."""
 _MAX_DOMAIN_ID = 101
 """Above it, DDS's ports overlap with those that Linux hands out."""
 
@@ -49,6 +51,7 @@ class Graph:
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain_id),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "COLUMNS": "200",
         }
         self._saved = {
             name: os.environ.get(name)
@@ -90,7 +93,7 @@ class Graph:
         self.node.create_subscription(message_type, topic, messages.append, qos)
         return messages
 
-    def spin_until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    def spin_until(self, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
         """Spins until the condition holds; the test fails after the timeout."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
@@ -105,7 +108,7 @@ class Graph:
         while time.monotonic() < end_s:
             self.executor.spin_once(timeout_sec=0.02)
 
-    def call(self, service_type: Any, name: str, request: Any, timeout_s: float = 10.0) -> Any:
+    def call(self, service_type: Any, name: str, request: Any, timeout_s: float = TIMEOUT_S) -> Any:
         """Calls a service and returns its response."""
         client = self.node.create_client(service_type, name)
         self.spin_until(client.service_is_ready, timeout_s)
@@ -125,7 +128,7 @@ class Graph:
                 process.send_signal(signal.SIGINT)
         for process in self.processes:
             try:
-                process.communicate(timeout=10)
+                process.communicate(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

@@ -12,8 +12,9 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from humanoid_mujoco_ros.bringup.config import config_file, node_arguments, read_parameters
+from humanoid_mujoco_ros.bringup.config import check_parameters, config_file, node_arguments
 from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.core import checkpoint, policy_source
@@ -26,20 +27,11 @@ DRIVERS = ("policy_node", "observation_node")
 
 
 @dataclass(frozen=True)
-class HardwareOptions:
+class HardwareOptions(GraphOptions):
     """Drive a robot that publishes joint_states and odom; Ctrl-C ends the drive."""
 
-    policy: str = ""
-    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
-    empty: the config's."""
     config: str = "hardware"
     """hardware, or a ROS parameter file made from config/hardware.yaml."""
-    namespace: str = ""
-    """Namespace of the robot's topics."""
-    network: bool = False
-    """Let other machines see the graph; a robot's controllers often run on one."""
-    force_marker: bool = False
-    """Start the interactive marker for RViz; whether the robot can be pushed is up to it."""
 
 
 def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
@@ -51,21 +43,20 @@ def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: The message says what cannot be used.
     """
+    options.check()
     path = config_file(options.config)
     nodes: dict[str, dict[str, Any]] = {node: {} for node in DRIVERS}
     if options.policy:
         nodes["policy_node"]["policy"] = options.policy
-    if options.force_marker:
-        prefix = f"{options.namespace.strip('/')}/" if options.namespace else ""
-        nodes["force_marker_node"] = {"frame_prefix": prefix}
-    robot = RobotModel()
-    for node in nodes:
-        parameters = read_parameters(path, node)
-        robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
+    nodes |= options.views()
+    everything = check_parameters(path, nodes)
+    robots = {}
+    for node, parameters in everything.items():
+        robots[node] = robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
         joint_map = parse_joint_map(parameters.get("joint_map", ""), robot)
         joint_map.command_order(parameters.get("joints", joint_map.robot_joints))
-    policy = {**read_parameters(path, "policy_node"), **nodes["policy_node"]}
-    name = policy.get("policy", DEFAULT_POLICY)
+    name = everything["policy_node"].get("policy", DEFAULT_POLICY)
+    robot = robots["policy_node"]
     checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
     return nodes
 

@@ -19,8 +19,14 @@ from rich.live import Live
 from rich.text import Text
 
 from humanoid_mujoco_ros.bringup import status
-from humanoid_mujoco_ros.bringup.config import config_file, node_arguments, read_parameters
+from humanoid_mujoco_ros.bringup.config import (
+    check_parameters,
+    config_file,
+    node_arguments,
+    read_parameters,
+)
 from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
 from humanoid_mujoco_ros.core import checkpoint, policy_source
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
@@ -28,20 +34,20 @@ from humanoid_mujoco_ros.core.physics_loop import LoopConfig
 from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
 from humanoid_mujoco_ros.nodes.parameters import from_parameters
 from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
+from humanoid_mujoco_ros.nodes.runtime import START_FAILED
 
+ESSENTIAL = ("simulation_node", "policy_node", "observation_node")
+"""Nodes without which it makes no sense to start the others."""
 RECORDER = "recorder"
-_RECORDER_TIMEOUT_S = 5.0
+_RECORDER_TIMEOUT_S = 30.0
 _POLL_S = 0.1
 _PLAIN_STATUS_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
-class SimOptions:
+class SimOptions(GraphOptions):
     """Start the simulated humanoid and the policy that controls it; Ctrl-C ends all of it."""
 
-    policy: str = ""
-    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
-    empty: the config's."""
     config: str = "sim"
     """sim (100 Hz), humanoid_v4 (66.67 Hz, for CleanRL's published checkpoints), or a ROS
     parameter file."""
@@ -54,10 +60,8 @@ class SimOptions:
     observation: Literal["simulation", "from_topics"] = "simulation"
     """Who makes the policy's observation: the simulation, or observation_node from joint_states
     and odom, as on a robot."""
-    namespace: str = ""
-    """Namespace of every node and topic, for a second robot."""
-    network: bool = False
-    """Let other machines see the graph; otherwise it stays on this one."""
+    clock: bool = True
+    """Publish /clock. There can be only one: a second robot leaves it to the first."""
     duration: float = 0.0
     """End after so many simulated seconds; 0: run until Ctrl-C."""
     viewer: bool = True
@@ -65,8 +69,6 @@ class SimOptions:
     record: tuple[Path, ...] | None = None
     """Record the run as a rosbag2 bag (MCAP) in this folder, which must not exist; without a
     folder, in humanoid_<date>-<time>."""
-    force_marker: bool = False
-    """Start the interactive marker, for an RViz that runs elsewhere (see --network)."""
 
 
 def check(options: SimOptions) -> dict[str, dict[str, Any]]:
@@ -78,15 +80,15 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: The message says what cannot be used.
     """
+    options.check()
     path = config_file(options.config)
     if options.record and len(options.record) > 1:
         raise ValueError(f"--record takes one folder, not {len(options.record)}")
     if options.record and options.record[0].exists():
         raise ValueError(f"{options.record[0]} exists already; --record needs a new folder")
-    common: dict[str, Any] = {}
-    if options.namespace:
-        common["frame_prefix"] = f"{options.namespace.strip('/')}/"
-    simulation: dict[str, Any] = dict(common)
+    if options.seed is not None and options.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {options.seed}")
+    simulation: dict[str, Any] = options.frames()
     policy: dict[str, Any] = {}
     if options.mode is not None:
         simulation["mode"] = options.mode
@@ -98,38 +100,32 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         simulation["seed"] = policy["seed"] = options.seed
     if options.policy:
         policy["policy"] = options.policy
+    if not options.clock:
+        simulation["publish_clock"] = False
+    observer: dict[str, Any] = {}
+    nodes = {"simulation_node": simulation, "policy_node": policy}
     if options.observation == "from_topics":
         simulation["publish_observation"] = False
+        nodes["observation_node"] = observer
+    nodes |= options.views()
 
-    simulation_all = {**read_parameters(path, "simulation_node"), **simulation}
-    policy_all = {**read_parameters(path, "policy_node"), **policy}
-    loop = from_parameters(LoopConfig, simulation_all)
-    observer_all = read_parameters(path, "observation_node")
-    observer: dict[str, Any] = {}
+    everything = check_parameters(path, nodes)
+    loop = from_parameters(LoopConfig, everything["simulation_node"])
     if loop.mode == "lockstep":
         # The simulation may wait as long as it likes.
         policy["observation_timeout"] = observer["input_timeout"] = 0.0
     elif loop.real_time_factor < 1.0:
         slowness = 1.0 / loop.real_time_factor
-        timeout_s = from_parameters(PolicyConfig, policy_all).observation_timeout_s
+        timeout_s = from_parameters(PolicyConfig, everything["policy_node"]).observation_timeout_s
         policy["observation_timeout"] = slowness * timeout_s
+        observer_all = read_parameters(path, "observation_node")
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    robot = RobotModel(from_parameters(ModelConfig, simulation_all, path="model"))
-    for parameters in (simulation_all, policy_all):
-        robot.joint_order(parameters.get("joints", robot.joints))
-    name = policy_all.get("policy", DEFAULT_POLICY)
+    robot = RobotModel(from_parameters(ModelConfig, everything["simulation_node"], path="model"))
+    for node in ("simulation_node", "policy_node"):
+        robot.joint_order(everything[node].get("joints", robot.joints))
+    name = everything["policy_node"].get("policy", DEFAULT_POLICY)
     checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
-
-    nodes = {"simulation_node": simulation, "policy_node": policy}
-    if options.observation == "from_topics":
-        nodes["observation_node"] = observer
-    if options.viewer:
-        nodes["viewer_node"] = dict(common)
-        if options.network:
-            nodes["viewer_node"]["host"] = "0.0.0.0"
-    if options.force_marker:
-        nodes["force_marker_node"] = dict(common)
     return nodes
 
 
@@ -140,7 +136,6 @@ def processes(
     arguments = node_arguments(options.config, options.namespace, nodes, directory)
     found = [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
     if options.record is not None:
-        # The first to start and the last to end.
         found.insert(0, _recorder(options))
     return found
 
@@ -151,7 +146,7 @@ def _recorder(options: SimOptions) -> NodeProcess:
         arguments += ["--namespace", options.namespace]
     if options.network:
         arguments += ["--network"]
-    return NodeProcess(RECORDER, tuple(arguments))
+    return NodeProcess(RECORDER, tuple(arguments), ends_last=True)
 
 
 def supervise(
@@ -169,10 +164,10 @@ def supervise(
     listener = status.StatusListener(namespace)
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
-    supervisor = Supervisor(nodes, lambda text: console.print(Text(text)))
+    supervisor = Supervisor(nodes, lambda text: console.print(Text(text), soft_wrap=True))
     try:
         if any(node.name == RECORDER for node in nodes):
-            _start_recording(supervisor, executor, listener, main_node)
+            _start_recording(supervisor, executor, listener, main_node, console)
         supervisor.start()
         with Live(console=console, auto_refresh=False, transient=True) as live:
             _watch(supervisor, executor, listener, main_node, live, console)
@@ -184,8 +179,8 @@ def supervise(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         console.print("stopping")
         supervisor.stop()
-        if listener.values(main_node):
-            console.print(status.line(listener), highlight=False, markup=False)
+        if listener.has_news:
+            _print_status(listener, console)
         executor.shutdown()
         listener.destroy_node()
         rclpy.try_shutdown()
@@ -197,19 +192,28 @@ def _start_recording(
     executor: SingleThreadedExecutor,
     listener: status.StatusListener,
     main_node: str,
+    console: Console,
 ) -> None:
     """Starts the recorder, then the robot, which stands still until the recorder hears it."""
 
-    def spin_until(condition: Callable[[], bool]) -> None:
+    def spin_until(condition: Callable[[], bool], reason: str) -> None:
         deadline_s = time.monotonic() + _RECORDER_TIMEOUT_S
-        while supervisor.is_any_running and not condition() and time.monotonic() < deadline_s:
+        while not condition():
             executor.spin_once(timeout_sec=_POLL_S)
             supervisor.poll()
+            if RECORDER in supervisor.ended or _is_over(supervisor, main_node):
+                return
+            if time.monotonic() > deadline_s:
+                console.print(f"{reason}; going on: the recording may lack the start")
+                return
 
     supervisor.start([RECORDER])
-    spin_until(lambda: bool(listener.values(RECORDER)))
+    spin_until(lambda: bool(listener.values(RECORDER)), "the recorder does not report")
     supervisor.start([main_node])
-    spin_until(lambda: "/joint_states" in listener.values(RECORDER).get("topics_heard", ""))
+    spin_until(
+        lambda: "/joint_states" in listener.values(RECORDER).get("topics_heard", ""),
+        "the recorder does not hear the robot",
+    )
 
 
 def _watch(
@@ -223,13 +227,24 @@ def _watch(
     ticks = 0
     while supervisor.is_any_running:
         executor.spin_once(timeout_sec=_POLL_S)
-        if main_node in supervisor.poll() and not supervisor.failed:
+        supervisor.poll()
+        if _is_over(supervisor, main_node):
             return
         ticks += 1
         if console.is_terminal:
             live.update(status.panel(listener), refresh=True)
         elif ticks % round(_PLAIN_STATUS_PERIOD_S / _POLL_S) == 0:
-            console.print(status.line(listener), highlight=False, markup=False)
+            _print_status(listener, console)
+
+
+def _print_status(listener: status.StatusListener, console: Console) -> None:
+    console.print(status.line(listener), highlight=False, markup=False, soft_wrap=True)
+
+
+def _is_over(supervisor: Supervisor, main_node: str) -> bool:
+    """Whether the rest has no work left; a main node that a signal killed leaves it to go on."""
+    ended = supervisor.ended
+    return ended.get(main_node, -1) >= 0 or any(ended.get(n) == START_FAILED for n in ESSENTIAL)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -38,6 +39,11 @@ class StatusListener(Node):
             return {}
         return {pair.key: pair.value for pair in self._status[node].values}
 
+    @property
+    def has_news(self) -> bool:
+        """Whether any node said something in the last seconds."""
+        return any(map(self.values, self._status))
+
     def problems(self) -> list[str]:
         """What is wrong, in plain words."""
         return [
@@ -49,7 +55,8 @@ class StatusListener(Node):
 
 
 def _number(values: dict[str, str], key: str, template: str) -> str:
-    return template.format(float(values[key])) if key in values else "–"
+    value = float(values.get(key, "nan"))
+    return "–" if math.isnan(value) else template.format(value)
 
 
 def figures(listener: StatusListener) -> list[tuple[str, str]]:

@@ -12,12 +12,16 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from humanoid_mujoco_ros.nodes.runtime import START_FAILED
+
 _PR_SET_PDEATHSIG = 1
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 8.0
 _STABLE_S = 10.0
 """A node that lived this long starts its back-off anew."""
 _STOP_TIMEOUT_S = 4.0
+_LAST_STOP_TIMEOUT_S = 15.0
+"""For a node that writes down what the others sent."""
 
 _libc = ctypes.CDLL(None)
 
@@ -32,6 +36,8 @@ class NodeProcess:
     """Command line after the Python interpreter."""
     restart: bool = False
     """Start it again when it dies, later each time."""
+    ends_last: bool = False
+    """Stop it after all the others, which may have last words for it."""
     environment: dict[str, str] = field(default_factory=dict)
     """Added to the environment."""
 
@@ -53,6 +59,7 @@ class _Running:
         self.started_s = 0.0
         self.backoff_s = _FIRST_BACKOFF_S
         self.restart_at_s: float | None = None
+        self.exit_status: int | None = None
         self.reader: threading.Thread | None = None
 
 
@@ -73,8 +80,16 @@ class Supervisor:
         """
         self._say = say
         self._running = [_Running(node) for node in nodes]
-        self.failed = False
-        """Whether a node ended with an error."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a node ended with an error and has not come back."""
+        return any(self.ended.values())
+
+    @property
+    def ended(self) -> dict[str, int]:
+        """Name → exit status of the nodes that ended by themselves and have not come back."""
+        return {r.node.name: r.exit_status for r in self._running if r.exit_status is not None}
 
     def start(self, names: Collection[str] | None = None) -> None:
         """Starts every node that was not started yet, or only those of `names`."""
@@ -83,24 +98,17 @@ class Supervisor:
             if is_new and (names is None or running.node.name in names):
                 self._start(running)
 
-    def poll(self) -> dict[str, int]:
-        """Notices the nodes that ended and restarts those that are due.
-
-        Returns:
-            Name → exit status of the nodes that ended since the last call.
-        """
-        ended = {}
+    def poll(self) -> None:
+        """Notices the nodes that ended and restarts those that are due."""
         now_s = time.monotonic()
         for running in self._running:
             if running.process is not None:
                 status = running.process.poll()
                 if status is not None:
-                    ended[running.node.name] = status
                     self._on_end(running, status, now_s)
             elif running.restart_at_s is not None and now_s >= running.restart_at_s:
                 self._say(f"{running.node.name}: restarting")
                 self._start(running)
-        return ended
 
     @property
     def is_any_running(self) -> bool:
@@ -113,27 +121,33 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ends every node: SIGINT, then, for those that do not listen, SIGKILL."""
-        processes = [r.process for r in reversed(self._running) if r.process is not None]
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-        for process in processes:
-            try:
-                process.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._say(f"process {process.pid} does not end; killed")
-                self.failed = True
-                process.kill()
-                process.wait()
+        self._stop([r for r in reversed(self._running) if not r.node.ends_last])
+        self._stop([r for r in self._running if r.node.ends_last])
         for running in self._running:
             running.process = None
             running.restart_at_s = None
             if running.reader is not None:
                 running.reader.join(1.0)
 
+    def _stop(self, nodes: Sequence[_Running]) -> None:
+        processes = [(r, r.process) for r in nodes if r.process is not None]
+        for _, process in processes:
+            process.send_signal(signal.SIGINT)
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        for running, process in processes:
+            timeout_s = _LAST_STOP_TIMEOUT_S if running.node.ends_last else 0.0
+            try:
+                process.wait(max(timeout_s, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._say(f"{running.node.name} does not end; killed")
+                running.exit_status = -signal.SIGKILL
+                process.kill()
+                process.wait()
+
     def _start(self, running: _Running) -> None:
         node = running.node
         running.restart_at_s = None
+        running.exit_status = None
         running.started_s = time.monotonic()
         running.process = subprocess.Popen(
             [sys.executable, *node.arguments],
@@ -161,8 +175,10 @@ class Supervisor:
         if running.reader is not None:
             running.reader.join(1.0)
         running.process = None
-        if status != 0:
-            self.failed = True
+        running.exit_status = status
+        if status == START_FAILED:
+            self._say(f"{name} could not start")
+            return
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
         if not running.node.restart:
             if status != 0:

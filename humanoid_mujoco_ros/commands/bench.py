@@ -114,8 +114,9 @@ def lockstep_figure(options: BenchOptions) -> Figure:
     def watch(supervisor: Supervisor, listener: StatusListener, spin: Callable[[], None]) -> None:
         start_s, start_ticks = time.monotonic(), int(listener.values("simulation_node")["ticks"])
         end_s, end_ticks = start_s, start_ticks
-        while "simulation_node" not in supervisor.poll():
+        while "simulation_node" not in supervisor.ended:
             spin()
+            supervisor.poll()
             ticks = int(listener.values("simulation_node").get("ticks", end_ticks))
             if ticks > end_ticks:
                 end_s, end_ticks = time.monotonic(), ticks
@@ -151,7 +152,8 @@ def _run(
             deadline_s = time.monotonic() + _START_TIMEOUT_S
             while listener.values("simulation_node").get("watchdog") != "ok":
                 executor.spin_once(timeout_sec=0.1)
-                if supervisor.poll() or time.monotonic() > deadline_s:
+                supervisor.poll()
+                if supervisor.ended or time.monotonic() > deadline_s:
                     raise RuntimeError("the graph did not start:\n" + "\n".join(lines))
             watch(supervisor, listener, lambda: executor.spin_once(timeout_sec=0.1))
         finally:

@@ -52,15 +52,27 @@ def from_parameters(
     """The configuration that `parameters` make, as `declare` would see them; others are ignored.
 
     Raises:
-        ValueError: A value is not one of the field's choices or out of its range.
+        ValueError: A value is of another type, not one of the field's choices or out of its range.
     """
     values = {}
-    for field in dataclasses.fields(config_type):  # type: ignore[arg-type]
-        name = renamed.get(field.name, parameter_name(field.name))
+    for name, field in named_fields(config_type, **renamed):
         if name in parameters:
-            values[field.name] = parameters[name]
+            value = values[field.name] = parameters[name]
+            if type(value) is not type(field.default):
+                raise ValueError(
+                    f"{name} is {value!r} ({type(value).__name__}), "
+                    f"expected {type(field.default).__name__}, such as {field.default!r}"
+                )
     _check_choices(config_type, values)
     return config_type(**values)
+
+
+def named_fields(config_type: type, **renamed: str) -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Parameter name and field, for each field of a configuration."""
+    return [
+        (renamed.get(field.name, parameter_name(field.name)), field)
+        for field in dataclasses.fields(config_type)
+    ]
 
 
 def _choices(config_type: type) -> dict[str, tuple[str, ...]]:
@@ -92,8 +104,7 @@ def declare(node: Node, config_type: type[Config], **renamed: str) -> Config:
     docs = field_docs(config_type)
     choices = _choices(config_type)
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(config_type):  # type: ignore[arg-type]
-        name = renamed.get(field.name, parameter_name(field.name))
+    for name, field in named_fields(config_type, **renamed):
         descriptor = ParameterDescriptor(
             description=docs.get(field.name, ""),
             read_only=True,

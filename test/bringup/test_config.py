@@ -1,11 +1,21 @@
+import socket
+
 import pytest
 
+pytest.importorskip("rclpy")
+
+from rcl_interfaces.srv import ListParameters
+
 from humanoid_mujoco_ros.bringup.config import (
+    NODE_CONFIGS,
+    NODE_PARAMETERS,
+    RENAMED,
     ConfigError,
     config_file,
     read_parameters,
     write_parameters,
 )
+from humanoid_mujoco_ros.nodes.parameters import named_fields
 
 
 def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
@@ -47,3 +57,21 @@ def test_a_file_that_sets_no_parameters_is_explained(tmp_path, text, match):
     path.write_text(text)
     with pytest.raises(ConfigError, match=match):
         read_parameters(path, "policy_node")
+
+
+@pytest.mark.parametrize("node", sorted(NODE_CONFIGS))
+def test_the_known_parameters_of_a_node_are_those_it_declares(graph, node):
+    parameters = {"port": free_port()} if node == "viewer_node" else {}
+    graph.start(node, parameters)
+    request = ListParameters.Request()
+    declared = graph.call(ListParameters, f"/{node}/list_parameters", request).result.names
+    known = {*NODE_PARAMETERS[node], "use_sim_time"}
+    for config_type in NODE_CONFIGS[node]:
+        known |= {name for name, _ in named_fields(config_type, **RENAMED)}
+    assert {name for name in declared if not name.startswith("start_type_desc")} == known
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

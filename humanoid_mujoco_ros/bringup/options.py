@@ -1,0 +1,59 @@
+"""The options that `humanoid sim` and `humanoid hardware` have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.validate_namespace import validate_namespace
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """A policy, the robot's names, and the views."""
+
+    policy: str = ""
+    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
+    empty: the config's."""
+    namespace: str = ""
+    """Namespace of every node and topic, for one robot of several."""
+    network: bool = False
+    """Let other machines see the graph; otherwise it stays on this one."""
+    viewer: bool = False
+    """Start the browser view."""
+    viewer_port: int | None = None
+    """Port of the browser view; default: the config's, or 8080."""
+    force_marker: bool = False
+    """Start the interactive marker, for an RViz that runs elsewhere (see --network)."""
+
+    def check(self) -> None:
+        """Finds names that ROS would refuse.
+
+        Raises:
+            ValueError: The namespace is none.
+        """
+        if not self.namespace:
+            return
+        try:
+            validate_namespace(f"/{self.namespace.strip('/')}")
+        except InvalidNamespaceException as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"--namespace '{self.namespace}' is not one: {reason}") from error
+
+    def frames(self) -> dict[str, Any]:
+        """What the namespace sets for a node that names frames."""
+        return {"frame_prefix": f"{self.namespace.strip('/')}/"} if self.namespace else {}
+
+    def views(self) -> dict[str, dict[str, Any]]:
+        """View → the parameters to set for it, for each view to start."""
+        nodes: dict[str, dict[str, Any]] = {}
+        if self.viewer:
+            nodes["viewer_node"] = self.frames()
+            if self.network:
+                nodes["viewer_node"]["host"] = "0.0.0.0"
+            if self.viewer_port is not None:
+                nodes["viewer_node"]["port"] = self.viewer_port
+        if self.force_marker:
+            nodes["force_marker_node"] = self.frames()
+        return nodes
