@@ -50,8 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: unknown command '{name}'\n\n{usage()}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"{PACKAGE}.{COMMANDS[name][0]}")
-    status: int = module.main(rest)
+    try:
+        module = importlib.import_module(f"{PACKAGE}.{COMMANDS[name][0]}")
+        status: int = module.main(rest)
+    except KeyboardInterrupt:  # before the command got ready to be interrupted
+        return 130
     return status
 
 

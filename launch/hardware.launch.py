@@ -4,12 +4,13 @@ import tempfile
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
 from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
 from humanoid_mujoco_ros.bringup.hardware import HardwareOptions, check
+from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.core.urdf import urdf
 from humanoid_mujoco_ros.nodes.parameters import from_parameters
@@ -24,22 +25,31 @@ def generate_launch_description() -> LaunchDescription:
         "config": "hardware, or a ROS parameter file made from config/hardware.yaml",
         "namespace": "namespace of the robot's topics",
         "network": "true lets other machines see the graph",
+        "viewer": "true starts the browser view",
+        "viewer_port": "port of the browser view; empty: the config's, or 8080",
         "force_marker": "true starts the interactive marker for RViz",
-        "robot_state_publisher": "true publishes the links' TF, for a robot that does not",
+        "robot_state_publisher": "who publishes the links' TF and robot_description: auto starts "
+        "robot_state_publisher if it is installed and the robot has no joint_map; true insists on "
+        "it; false leaves it to the robot",
     }
     default = {
         "config": "hardware",
         "network": "false",
+        "viewer": "false",
         "force_marker": "false",
-        "robot_state_publisher": "false",
+        "robot_state_publisher": "auto",
     }
-    switches = ("network", "force_marker", "robot_state_publisher")
+    switches = [name for name, value in default.items() if value == "false"]
+    choices = {
+        "robot_state_publisher": ["auto", "true", "false"],
+        **{name: ["true", "false"] for name in switches},
+    }
     arguments = [
         DeclareLaunchArgument(
             name,
             default_value=default.get(name, ""),
             description=description,
-            choices=["true", "false"] if name in switches else None,
+            choices=choices.get(name),
         )
         for name, description in text.items()
     ]
@@ -50,23 +60,24 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return context.launch_configurations[name]
 
-    options = HardwareOptions(
-        policy=value("policy"),
-        config=value("config"),
-        namespace=value("namespace"),
-        force_marker=value("force_marker") == "true",
-    )
     try:
+        options = HardwareOptions(
+            policy=value("policy"),
+            config=value("config"),
+            namespace=value("namespace").strip("/"),
+            network=value("network") == "true",
+            viewer=value("viewer") == "true",
+            viewer_port=_port(value("viewer_port")),
+            force_marker=value("force_marker") == "true",
+        )
         nodes = check(options)
+        tf = _robot_state_publisher(options, value("robot_state_publisher"))
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
+    stay_local(options.network)
     overrides = Path(tempfile.mkdtemp(prefix="humanoid_")) / "overrides.yaml"
     write_parameters(overrides, nodes)
-    range_ = "SUBNET" if value("network") == "true" else "LOCALHOST"
-    actions: list[LaunchDescriptionEntity] = [
-        SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", range_)
-    ]
-    actions += [
+    drivers = [
         Node(
             package=PACKAGE,
             executable=name,
@@ -79,31 +90,51 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
         for name in nodes
     ]
-    if value("robot_state_publisher") == "true":
-        actions.append(_robot_state_publisher(options))
-    return actions
+    return [*drivers, *tf]
 
 
-def _robot_state_publisher(options: HardwareOptions) -> LaunchDescriptionEntity:
-    parameters = read_parameters(config_file(options.config), "observation_node")
-    if parameters.get("joint_map"):
-        return LogInfo(
-            msg="the model's URDF does not fit a robot with a joint_map: "
-            "start robot_state_publisher with the robot's own URDF; going on"
-        )
+def _port(text: str) -> int | None:
     try:
-        get_package_prefix("robot_state_publisher")
-    except PackageNotFoundError:
-        return LogInfo(
-            msg="robot_state_publisher is not installed "
-            "(apt install ros-$ROS_DISTRO-robot-state-publisher); going on"
+        return int(text) if text else None
+    except ValueError:
+        raise ValueError(f"viewer_port is '{text}', expected a whole number") from None
+
+
+def _robot_state_publisher(options: HardwareOptions, wanted: str) -> list[LaunchDescriptionEntity]:
+    if wanted == "false":
+        return []
+    parameters = read_parameters(config_file(options.config), "observation_node")
+    obstacle = ""
+    if parameters.get("joint_map"):
+        obstacle = (
+            "the model's URDF does not fit a robot with a joint_map: "
+            "start robot_state_publisher with the robot's own URDF"
         )
+    elif _is_missing("robot_state_publisher"):
+        obstacle = (
+            "robot_state_publisher is not installed "
+            "(apt install ros-$ROS_DISTRO-robot-state-publisher)"
+        )
+    if obstacle and wanted == "true":
+        raise ValueError(f"robot_state_publisher:=true: {obstacle}")
+    if obstacle:
+        return [LogInfo(msg=f"the links have no TF from here: {obstacle}; going on")]
     robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
-    prefix = f"{options.namespace.strip('/')}/" if options.namespace else ""
-    return Node(
-        package="robot_state_publisher",
-        executable="robot_state_publisher",
-        namespace=options.namespace,
-        parameters=[{"robot_description": urdf(robot), "frame_prefix": prefix}],
-        output="screen",
-    )
+    frame_prefix = f"{options.namespace}/" if options.namespace else ""
+    return [
+        Node(
+            package="robot_state_publisher",
+            executable="robot_state_publisher",
+            namespace=options.namespace,
+            parameters=[{"robot_description": urdf(robot), "frame_prefix": frame_prefix}],
+            output="screen",
+        )
+    ]
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return True
+    return False

@@ -2,14 +2,15 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     LogInfo,
     OpaqueFunction,
-    SetEnvironmentVariable,
     Shutdown,
 )
 from launch.launch_context import LaunchContext
@@ -21,21 +22,13 @@ from humanoid_mujoco_ros.bringup.config import (
     share_directory,
     write_parameters,
 )
+from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.sim import SimOptions, check
 from launch import LaunchDescription, LaunchDescriptionEntity
 
 PACKAGE = "humanoid_mujoco_ros"
-RVIZ_TOPICS = (
-    "/robot_description",
-    "/odom",
-    "/left_foot/wrench",
-    "/right_foot/wrench",
-    "/force_marker/arrow",
-    "/force_marker/update",
-    "/force_marker/feedback",
-    "/force_marker/get_interactive_markers",
-)
-"""The topics and services of rviz/humanoid.rviz that are a robot's own."""
+RVIZ_FRAMES = ("Fixed Frame", "Reference Frame", "Target Frame")
+"""The properties of rviz/humanoid.rviz that name a frame."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -48,17 +41,20 @@ def generate_launch_description() -> LaunchDescription:
         "observation": "simulation, or from_topics to rebuild it from joint_states and odom",
         "namespace": "namespace of every node and topic, for a second robot",
         "network": "true lets other machines see the graph",
+        "clock": "true publishes /clock; a second robot leaves it to the first",
         "duration": "simulated seconds after which all ends; 0: never",
         "viewer": "true starts the browser view",
+        "viewer_port": "port of the browser view; empty: the config's, or 8080",
         "force_marker": "true starts the interactive marker that pulls the robot",
         "rviz": "true starts RViz",
         "record": "true records everything to an MCAP bag with ros2 bag",
-        "use_sim_time": "true lets the views and the recording follow /clock",
+        "use_sim_time": "true lets the views follow /clock",
     }
     default = {
         "config": "sim",
         "observation": "simulation",
         "network": "false",
+        "clock": "true",
         "duration": "0.0",
         "viewer": "true",
         "force_marker": "true",
@@ -66,13 +62,11 @@ def generate_launch_description() -> LaunchDescription:
         "record": "false",
         "use_sim_time": "true",
     }
+    switches = [name for name, value in default.items() if value in ("true", "false")]
     choices = {
         "mode": ["", "realtime", "lockstep"],
         "observation": ["simulation", "from_topics"],
-        **{
-            name: ["true", "false"]
-            for name in ("network", "viewer", "force_marker", "rviz", "record", "use_sim_time")
-        },
+        **{name: ["true", "false"] for name in switches},
     }
     arguments = [
         DeclareLaunchArgument(
@@ -93,30 +87,38 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def is_true(name: str) -> bool:
         return value(name) == "true"
 
-    options = SimOptions(
-        policy=value("policy"),
-        config=value("config"),
-        mode=value("mode") or None,
-        real_time_factor=float(value("real_time_factor")) if value("real_time_factor") else None,
-        seed=int(value("seed")) if value("seed") else None,
-        observation=value("observation"),
-        namespace=value("namespace"),
-        network=is_true("network"),
-        duration=float(value("duration")),
-        viewer=is_true("viewer"),
-        force_marker=is_true("force_marker"),
-    )
+    def number(name: str, kind: type) -> Any:
+        try:
+            return kind(value(name)) if value(name) else None
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{name} is '{value(name)}', expected {wanted}") from None
+
     try:
+        options = SimOptions(
+            policy=value("policy"),
+            config=value("config"),
+            mode=value("mode") or None,
+            real_time_factor=number("real_time_factor", float),
+            seed=number("seed", int),
+            observation=value("observation"),
+            namespace=value("namespace").strip("/"),
+            network=is_true("network"),
+            clock=is_true("clock"),
+            duration=number("duration", float) or 0.0,
+            viewer=is_true("viewer"),
+            viewer_port=number("viewer_port", int),
+            force_marker=is_true("force_marker"),
+        )
         nodes = check(options)
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
-    overrides = Path(tempfile.mkdtemp(prefix="humanoid_")) / "overrides.yaml"
+    stay_local(options.network)
+    directory = Path(tempfile.mkdtemp(prefix="humanoid_"))
+    overrides = directory / "overrides.yaml"
     write_parameters(overrides, nodes)
-    range_ = "SUBNET" if is_true("network") else "LOCALHOST"
     follows_clock = {"use_sim_time": is_true("use_sim_time")}
-    actions: list[LaunchDescriptionEntity] = [
-        SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", range_)
-    ]
+    actions: list[LaunchDescriptionEntity] = []
     for name in nodes:
         is_simulation = name == "simulation_node"
         is_view = name in ("viewer_node", "force_marker_node")
@@ -139,42 +141,66 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             )
         )
     if is_true("rviz"):
-        actions.append(_rviz(options.namespace.strip("/"), follows_clock))
+        actions.append(_rviz(options.namespace, directory, follows_clock))
     if is_true("record"):
-        actions.append(_record(is_true("use_sim_time")))
+        actions.append(_record(options.namespace, directory))
     return actions
 
 
-def _rviz(namespace: str, parameters: dict[str, bool]) -> LaunchDescriptionEntity:
+def _rviz(namespace: str, directory: Path, parameters: dict[str, bool]) -> LaunchDescriptionEntity:
     if _is_missing("rviz2"):
         return LogInfo(msg="RViz is not installed (apt install ros-$ROS_DISTRO-rviz2); going on")
-    arguments = ["-d", str(share_directory("rviz") / "humanoid.rviz")]
-    remappings = []
+    file = share_directory("rviz") / "humanoid.rviz"
     if namespace:
-        # The file names the topics of a robot without a namespace.
-        arguments += ["-f", f"{namespace}/odom"]
-        remappings = [(topic, f"/{namespace}{topic}") for topic in RVIZ_TOPICS]
+        content = _in_namespace(yaml.safe_load(file.read_text()), namespace)
+        file = directory / file.name
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=namespace,
-        arguments=arguments,
+        arguments=["-d", str(file)],
         parameters=[parameters],
-        remappings=remappings,
         output="log",
     )
 
 
-def _record(use_sim_time: bool) -> LaunchDescriptionEntity:
+def _in_namespace(content: Any, namespace: str) -> Any:
+    """RViz's configuration for a robot in a namespace: its topics, frames and TF prefix."""
+    if isinstance(content, list):
+        return [_in_namespace(item, namespace) for item in content]
+    if not isinstance(content, dict):
+        return content
+    changed = {}
+    for name, value in content.items():
+        if name in RVIZ_FRAMES:
+            changed[name] = f"{namespace}/{value}"
+        elif name == "TF Prefix":
+            changed[name] = namespace  # RViz adds the slash
+        elif isinstance(value, str) and value.startswith("/"):
+            changed[name] = f"/{namespace}{value}"
+        else:
+            changed[name] = _in_namespace(value, namespace)
+    return changed
+
+
+def _record(namespace: str, directory: Path) -> LaunchDescriptionEntity:
     if _is_missing("ros2bag"):
         return LogInfo(
             msg="ros2 bag is not installed (apt install ros-$ROS_DISTRO-ros2bag); going on"
         )
-    qos = share_directory("config") / f"{RECORD_QOS}.yaml"
+    file = share_directory("config") / f"{RECORD_QOS}.yaml"
+    qos = yaml.safe_load(file.read_text())
+    if namespace:
+        qos[f"/{namespace}/robot_description"] = dict(qos["/robot_description"])
+    file = directory / file.name
+    file.write_text(yaml.safe_dump(qos))
+    # Stamped with the time of reception, as `humanoid sim --record` does, in any mode: the report
+    # takes rates and latency from it. Simulated time is in the messages' headers anyway, and with
+    # --use-sim-time all that comes before the first /clock would be lost.
     command = ["ros2", "bag", "record", "-a", "-s", "mcap"]
-    command += ["--qos-profile-overrides-path", str(qos)]
     return ExecuteProcess(
-        cmd=[*command, *(["--use-sim-time"] if use_sim_time else [])], output="screen"
+        cmd=[*command, "--qos-profile-overrides-path", str(file)], output="screen"
     )
 
 

@@ -1,10 +1,14 @@
 """sim.launch.py through the real `ros2 launch`."""
 
+import os
 import shutil
 import signal
+import socket
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI; it comes with ROS 2")
 pytest.importorskip("rclpy")
@@ -26,11 +30,32 @@ def launch(graph, *arguments):
     )
 
 
+@pytest.fixture
+def recorder(graph, tmp_path):
+    """A `ros2 bag record` that only says how it was called, in the files of this folder."""
+    packages = tmp_path / "prefix/share/ament_index/resource_index/packages"
+    packages.mkdir(parents=True)
+    (packages / "ros2bag").touch()
+    program = tmp_path / "bin/ros2"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = bag ] || exec {shutil.which("ros2")} "$@"\n'
+        f'env > {tmp_path}/environment; echo "$@" > {tmp_path}/arguments.part\n'
+        f"mv {tmp_path}/arguments.part {tmp_path}/arguments\n"
+    )
+    program.chmod(0o755)
+    graph.environment["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+    graph.environment["AMENT_PREFIX_PATH"] = f"{tmp_path}/prefix:{os.environ['AMENT_PREFIX_PATH']}"
+    return tmp_path
+
+
 def test_every_argument_is_described(graph):
     result = launch(graph, "--show-args")
     assert result.returncode == 0, result.stderr
     for name in ("policy", "config", "mode", "real_time_factor", "seed", "observation", "namespace",
-                 "network", "duration", "viewer", "rviz", "record", "use_sim_time"):  # fmt: skip
+                 "network", "clock", "duration", "viewer", "viewer_port", "force_marker", "rviz",
+                 "record", "use_sim_time"):  # fmt: skip
         assert f"'{name}':" in result.stdout
     assert "no description given" not in result.stdout
 
@@ -42,7 +67,7 @@ def test_the_robot_walks_until_ctrl_c(graph):
     state = graph.call(GetState, "policy_node/get_state", GetState.Request())
     assert state.current_state.label == "active"
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "Traceback" not in output
 
@@ -55,7 +80,60 @@ def test_all_ends_when_the_duration_is_over(graph):
     assert "simulation_node-1] was required: shutting down" in result.stdout
 
 
-def test_a_wrong_argument_is_explained(graph):
-    result = launch(graph, "policy:=run")
+def test_a_second_robot_leaves_the_clock_to_the_first_and_has_a_page_of_its_own(graph):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    health = graph.health()
+    odometry = graph.listen(Odometry, "r2/odom")
+    graph.spawn([*SIM, "namespace:=r2", "clock:=false", f"viewer_port:={port}"])
+    graph.spin_until(lambda: odometry and health.value("r2/viewer_node", "url"))
+    assert health.value("r2/viewer_node", "url") == f"http://localhost:{port}"
+    socket.create_connection(("127.0.0.1", port), 5.0).close()
+    assert odometry[-1].header.frame_id == "r2/odom"
+    assert graph.node.count_publishers("/clock") == 0
+
+
+@pytest.mark.parametrize("mode", ["realtime", "lockstep"])
+def test_a_recording_is_stamped_with_the_time_of_reception(graph, recorder, mode):
+    graph.spawn([*SIM, "record:=true", f"mode:={mode}", "namespace:=r2", "viewer:=false"])
+    graph.spin_until((recorder / "arguments").exists)
+    *command, file = (recorder / "arguments").read_text().split()
+    assert command == ["bag", "record", "-a", "-s", "mcap", "--qos-profile-overrides-path"]
+    overrides = yaml.safe_load(Path(file).read_text())
+    assert set(overrides) == {"/tf_static", "/robot_description", "/r2/robot_description"}
+    assert {qos["durability"] for qos in overrides.values()} == {"transient_local"}
+
+
+@pytest.mark.parametrize("network", ["false", "true"])
+def test_the_graph_stays_on_this_machine_unless_asked(graph, recorder, network):
+    # Humble does not know the discovery range.
+    graph.environment["ROS_DISTRO"] = "humble"
+    graph.environment.pop("ROS_LOCALHOST_ONLY", None)
+    graph.spawn([*SIM, "record:=true", f"network:={network}", "viewer:=false"])
+    graph.spin_until((recorder / "arguments").exists)
+    environment = (recorder / "environment").read_text().splitlines()
+    is_local = network == "false"
+    range_ = "LOCALHOST" if is_local else "SUBNET"
+    assert f"ROS_AUTOMATIC_DISCOVERY_RANGE={range_}" in environment
+    assert ("ROS_LOCALHOST_ONLY=1" in environment) == is_local
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("policy:=run", "policy 'run' is neither shipped nor a file"),
+        ("real_time_factor:=fast", "real_time_factor is 'fast', expected a number"),
+        ("real_time_factor:=0", "real_time_factor must be positive, not 0.0"),
+        ("seed:=1.5", "seed is '1.5', expected a whole number"),
+        ("duration:=long", "duration is 'long', expected a number"),
+        ("viewer_port:=web", "viewer_port is 'web', expected a whole number"),
+        ("viewer_port:=0", "port must be within 1 and 65535, not 0"),
+        ("clock:=no", '"clock" provided value "no" is not valid'),
+    ],
+)
+def test_a_wrong_argument_is_explained(graph, argument, reason):
+    result = launch(graph, argument)
     assert result.returncode != 0
-    assert "policy 'run' is neither shipped nor a file" in result.stdout
+    assert reason in result.stdout + result.stderr
+    assert "process started" not in result.stdout

@@ -149,7 +149,8 @@ class _Player:
                 break
             self._publishers[name].publish(data)
             count += 1
-        for publisher in self._publishers.values():
+        clocks = [self._clock] if self._clock is not None else []
+        for publisher in [*self._publishers.values(), *clocks]:
             if not self.stopping:
                 publisher.wait_for_all_acked(Duration(seconds=_ACK_TIMEOUT_S))
         return count

@@ -582,8 +582,9 @@ def report(options: ReportOptions) -> Path:
     Raises:
         BagError: The bag cannot be read, or the page cannot be written.
     """
-    output = options.output or options.bag.with_suffix(".html")
-    with open_bag(options.bag) as bag:
+    path = options.bag.resolve()
+    output = options.output or path.with_suffix(".html")
+    with open_bag(path) as bag:
         run = read_run(bag, options.namespace)
         page = build(bag, run, analyse(run, options.fall_height), options.fall_height)
     try:

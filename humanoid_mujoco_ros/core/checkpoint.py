@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,8 @@ from humanoid_mujoco_ros.core.model import GYMNASIUM_HUMANOID, RobotModel
 FORMAT = "humanoid_mujoco_ros.policy.1"
 SUFFIX = ".safetensors"
 CLEANRL_SUFFIX = ".cleanrl_model"
+TORCH_STARTS = (b"PK\x03\x04", b"\x80")
+"""How a torch file begins: as a zip archive, or before torch 1.6 as a pickle."""
 HUMANOID_V4_RATE_HZ = 1.0 / (0.003 * 5)
 """Control rate of Gymnasium's Humanoid-v4, at which CleanRL's published models were trained."""
 
@@ -84,7 +88,11 @@ class Checkpoint:
                 f"{len(self.weights)} weight matrices and {len(self.biases)} biases: "
                 "expected as many of each, at least one"
             )
-        width = self.weights[0].shape[-1]
+        if self.weights[0].ndim != 2:
+            raise CheckpointError(
+                f"layer 0 has weight {self.weights[0].shape}, expected (outputs, inputs)"
+            )
+        width = self.weights[0].shape[1]
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if weight.ndim != 2 or bias.shape != weight.shape[:1] or weight.shape[1] != width:
                 raise CheckpointError(
@@ -115,9 +123,18 @@ class Checkpoint:
         arrays = (*self.weights, *self.biases, self.log_std)
         if not all(np.isfinite(array).all() for array in arrays):
             raise CheckpointError("a weight is not finite")
-        for array in (self.observation_mean, self.observation_var):
-            if array is not None and not np.isfinite(array).all():
-                raise CheckpointError("an observation statistic is not finite")
+        for name, array, lowest in (
+            ("observation_mean", self.observation_mean, -np.inf),
+            ("observation_var", self.observation_var, 0.0),
+        ):
+            if array is None:
+                continue
+            wrong = np.flatnonzero(~(np.isfinite(array) & (array >= lowest)))
+            if wrong.size:
+                expected_values = "finite" if lowest < 0 else "finite and not negative"
+                raise CheckpointError(
+                    f"value {wrong[0]} of {name} is {array[wrong[0]]:g}, expected {expected_values}"
+                )
 
     @property
     def observation_size(self) -> int:
@@ -199,8 +216,14 @@ def load(path: Path, robot: RobotModel) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
-    checkpoint = _load_own(path) if path.suffix == SUFFIX else _load_cleanrl(path, robot)
-    return checkpoint
+    try:
+        with warnings.catch_warnings():  # what counts is whether the content can be used
+            warnings.simplefilter("ignore")
+            return _load_own(path) if path.suffix == SUFFIX else _load_cleanrl(path, robot)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # a file from elsewhere can provoke anything in its reader
+        raise CheckpointError(f"{path} cannot be read: {_first_sentence(error)}") from error
 
 
 def _load_own(path: Path) -> Checkpoint:
@@ -210,59 +233,65 @@ def _load_own(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
+    except (SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is of format '{metadata.get('format')}', expected '{FORMAT}'"
-        )
+            f"this is not a safetensors file that numpy can read: {_first_sentence(error)}"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"it is of format '{metadata.get('format')}', expected '{FORMAT}'")
     try:
         weights, biases = _layers(tensors, "actor")
         return Checkpoint(
             weights=weights,
             biases=biases,
             log_std=tensors["log_std"].astype(np.float32),
-            joints=tuple(json.loads(metadata["joints"])),
+            joints=_names(metadata, "joints"),
             model=metadata["model"],
-            control_rate_hz=float(metadata["control_rate_hz"]),
+            control_rate_hz=_number(metadata, "control_rate_hz"),
             normalization=metadata["normalization"],
             observation_mean=tensors.get("observation_mean"),
             observation_var=tensors.get("observation_var"),
-            observation_clip=float(metadata["observation_clip"]),
-            action_limit=float(metadata["action_limit"]),
+            observation_clip=_number(metadata, "observation_clip"),
+            action_limit=_number(metadata, "action_limit"),
             input=metadata["input"],
             task=metadata.get("task", ""),
         )
     except KeyError as error:
-        raise CheckpointError(f"{path} lacks {error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"it lacks {error}") from error
 
 
 def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start.startswith(TORCH_STARTS):
+        raise CheckpointError(
+            f"this is neither a {SUFFIX} file of this package nor a torch file such as CleanRL's "
+            f"{CLEANRL_SUFFIX}"
+        )
     try:
         import torch
     except ImportError as error:
         raise CheckpointError(
-            f"{path.name} is a torch file, and torch is not installed: "
+            "this is a torch file, and torch is not installed: "
             "pip install torch (in this package's own environment: make torch)"
         ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
+    except Exception as error:  # of pickle, zip, torch: whatever the content provokes
         raise CheckpointError(
-            f"{path} is not a torch file of plain tensors (other content is never unpickled): "
-            f"{first_line}"
+            "this is not a torch file of plain tensors (other content is never unpickled): "
+            f"{_first_sentence(error)}"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a state_dict")
+        raise CheckpointError(
+            f"it holds a {type(state).__name__}, expected a state_dict: tensors by name"
+        )
     tensors = {
         str(name): tensor.detach().to(torch.float32).numpy() for name, tensor in state.items()
     }
-    weights, biases = _layers(tensors, "actor_mean", path)
+    weights, biases = _layers(tensors, "actor_mean")
     if "actor_logstd" not in tensors:
-        raise CheckpointError(f"{path} lacks actor_logstd; it holds {', '.join(tensors)}")
+        raise CheckpointError(f"it lacks actor_logstd; there is {_listed(tensors)}")
     return Checkpoint(
         weights=weights,
         biases=biases,
@@ -276,22 +305,57 @@ def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:
 
 
 def _layers(
-    tensors: dict[str, NDArray[Any]], prefix: str, path: Path | None = None
+    tensors: dict[str, NDArray[Any]], prefix: str
 ) -> tuple[tuple[Float32Array, ...], tuple[Float32Array, ...]]:
-    indices = sorted(
-        int(name.split(".")[1])
-        for name in tensors
-        if name.startswith(f"{prefix}.") and name.endswith(".weight")
-    )
-    if not indices:
-        where = f"{path} has" if path else "there are"
+    """The weights and biases of the layers `prefix`.N, in the order of N."""
+    layers = re.compile(rf"{prefix}\.(.*)\.weight")
+    numbers = [match[1] for match in map(layers.fullmatch, tensors) if match]
+    wrong = [number for number in numbers if not re.fullmatch("0|[1-9][0-9]*", number)]
+    if wrong:
         raise CheckpointError(
-            f"{where} no layers '{prefix}.N.weight'; there is {', '.join(tensors) or 'nothing'}"
+            f"it has a layer '{prefix}.{wrong[0]}.weight', expected numbers: '{prefix}.N.weight'"
         )
+    if not numbers:
+        raise CheckpointError(
+            f"it has no layers '{prefix}.N.weight'; there is {_listed(tensors) or 'nothing'}"
+        )
+    numbers.sort(key=int)
     try:
         return (
-            tuple(tensors[f"{prefix}.{i}.weight"].astype(np.float32) for i in indices),
-            tuple(tensors[f"{prefix}.{i}.bias"].astype(np.float32) for i in indices),
+            tuple(tensors[f"{prefix}.{i}.weight"].astype(np.float32) for i in numbers),
+            tuple(tensors[f"{prefix}.{i}.bias"].astype(np.float32) for i in numbers),
         )
     except KeyError as error:
         raise CheckpointError(f"the layer of {error} is incomplete") from error
+
+
+def _number(metadata: Mapping[str, str], name: str) -> float:
+    """The number that the metadata has under `name`."""
+    try:
+        return float(metadata[name])
+    except ValueError:
+        raise CheckpointError(f"{name} is '{metadata[name]}', expected a number") from None
+
+
+def _names(metadata: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The JSON list of strings that the metadata has under `name`."""
+    try:
+        names = json.loads(metadata[name])
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+        raise CheckpointError(f"{name} is '{metadata[name]}', expected a JSON list of names")
+    return tuple(names)
+
+
+def _listed(names: Iterable[str], most: int = 20) -> str:
+    """The names in one line, the first of many."""
+    listed = list(names)
+    rest = f", … ({len(listed)} in all)" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest
+
+
+def _first_sentence(error: Exception) -> str:
+    """What an error of a library says first; torch goes on with advice that is not safe."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.split(r"(?<=\w)\. ", first_line)[0]

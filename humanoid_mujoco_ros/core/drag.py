@@ -42,7 +42,7 @@ class Drag:
     """Pulls a link with a spring towards a handle, from the grab until the release.
 
     The handle stays where it was last put, while the link moves. A client that is not heard for
-    `timeout_s` is lost, and lets go. Times are those of the steady clock [s].
+    `timeout_s` is lost. Times are those of the steady clock [s].
     """
 
     def __init__(self, shadow: ShadowModel, spring: SpringConfig, timeout_s: float) -> None:
@@ -127,12 +127,9 @@ class Drag:
         if self._hold is not None and client in (None, self._hold.client):
             self._hold = None
 
-    def expire(self, now_s: float) -> bool:
-        """Lets go if the client is lost; whether that happened now."""
-        if self._hold is None or now_s - self._hold.time_s <= self._timeout_s:
-            return False
-        self._hold = None
-        return True
+    def is_client_lost(self, now_s: float) -> bool:
+        """Whether the client that holds the link is silent for too long: then let go."""
+        return self._hold is not None and now_s - self._hold.time_s > self._timeout_s
 
     def pull(self) -> Pull | None:
         """What acts on the link where it is now; None when nothing is held."""

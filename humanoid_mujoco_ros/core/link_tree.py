@@ -5,7 +5,7 @@ The URDF and the TF frames are both read from here, so they cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -37,6 +37,45 @@ class LinkJoint:
     """Name in `RobotModel.joints`; None for a fixed joint."""
 
 
+@dataclass(frozen=True, eq=False)
+class LinkMount:
+    """Where MuJoCo has a link.
+
+    A link is fixed to a body, or is a massless one between two hinges of a body: then it moves with
+    the hinges before it only.
+    """
+
+    body: int
+    """MuJoCo id of the body."""
+    position: Array
+    """(3,) [m] origin of the link in the body, if it is fixed there."""
+    axes: Array
+    """(3, 3) rotation matrix of the link in the body, if it is fixed there."""
+    later_hinges: tuple[int, ...] = ()
+    """MuJoCo ids of the body's hinges that leave the link where it is; empty if it is fixed."""
+    still_dofs: tuple[int, ...] = ()
+    """Indices of those hinges in qvel: a force on the link does not reach them."""
+
+    def pose(self, data: mujoco.MjData) -> tuple[Array, Array]:
+        """Origin (3,) [m] and rotation matrix (3, 3) of the link in the world, copied.
+
+        Args:
+            data: After mj_kinematics.
+        """
+        axes: Array = data.xmat[self.body].reshape(3, 3)
+        if not self.later_hinges:
+            return data.xpos[self.body] + axes @ self.position, axes @ self.axes
+        model = data.model
+        turn = rotation.IDENTITY
+        for hinge in self.later_hinges:
+            address = model.jnt_qposadr[hinge]
+            angle = data.qpos[address] - model.qpos0[address]
+            turn = rotation.multiply(turn, rotation.from_axis_angle(model.jnt_axis[hinge], angle))
+        # The link's origin is the anchor of its own hinge, the one before those.
+        anchor: Array = data.xanchor[self.later_hinges[0] - 1].copy()
+        return anchor, axes @ rotation.to_matrix(turn).T
+
+
 class LinkTree:
     """The tree of links of a robot model.
 
@@ -61,6 +100,7 @@ class LinkTree:
             ModelError: A body has no name, or two links or joints would have the same one.
         """
         self._joints: list[LinkJoint] = []
+        self._mounts = {BASE_LINK: _fixed_mount(1, np.zeros(3), rotation.IDENTITY)}
         self.body_ids: dict[str, int] = {}
         link_of_body: dict[int, str] = {}
         for body in range(1, model.mj.nbody):
@@ -76,6 +116,7 @@ class LinkTree:
                 self._hang(model.mj, body, parent, name)
             link_of_body[body] = name
             self.body_ids[name] = body
+            self._mounts[name] = _fixed_mount(body, np.zeros(3), rotation.IDENTITY)
             self._fix_sites(model.mj, body, name)
 
         self.joints = tuple(self._joints)
@@ -87,6 +128,19 @@ class LinkTree:
             if twice:
                 raise ModelError(f"{model.path}: more than one {what} is named {', '.join(twice)}")
         self._precompute()
+
+    def mount(self, link: str) -> LinkMount:
+        """Where MuJoCo has `link`.
+
+        Raises:
+            ModelError: There is no such link.
+        """
+        try:
+            return self._mounts[link]
+        except KeyError:
+            raise ModelError(
+                f"link '{link}' is not in the model; its links are {', '.join(self.links)}"
+            ) from None
 
     def moving_quaternions(self, joint_positions: ArrayLike) -> Array:
         """Rotation of each moving joint's child in its parent.
@@ -140,6 +194,7 @@ class LinkTree:
             hinge, anchor, axis = mj.joint(j).name, mj.jnt_pos[j], mj.jnt_axis[j]
             is_body = j == last and not anchor.any()
             child = name if is_body else f"{hinge}_link"
+            self._mounts[child] = _hinge_mount(mj, body, j)
             origin = position + rotation.rotate(quaternion, anchor - last_anchor)
             # MuJoCo turns by qpos - qpos0, so joint position 0 is a turn back by the reference.
             reference = float(mj.qpos0[mj.jnt_qposadr[j]])
@@ -156,6 +211,7 @@ class LinkTree:
             name = mj.site(site).name
             if mj.site_bodyid[site] == body and name in (IMU_LINK, *SOLE_LINKS.values()):
                 self._fix(link, name, mj.site_pos[site], mj.site_quat[site])
+                self._mounts[name] = _fixed_mount(body, mj.site_pos[site], mj.site_quat[site])
 
     def _fix(self, parent: str, child: str, position: Array, quaternion: Array) -> None:
         self._add(
@@ -211,3 +267,16 @@ class LinkTree:
             )
             for _, joints in sorted(levels.items())
         ]
+
+
+def _fixed_mount(body: int, position: ArrayLike, quaternion: ArrayLike) -> LinkMount:
+    """That of a link fixed to a body, at a pose in the body."""
+    return LinkMount(body, np.array(position, dtype=np.float64), rotation.to_matrix(quaternion))
+
+
+def _hinge_mount(mj: mujoco.MjModel, body: int, hinge: int) -> LinkMount:
+    """That of the link that `hinge` turns."""
+    later = tuple(range(hinge + 1, int(mj.body_jntadr[body] + mj.body_jntnum[body])))
+    fixed = _fixed_mount(body, mj.jnt_pos[hinge], rotation.IDENTITY)
+    dofs = tuple(int(mj.jnt_dofadr[j]) for j in later)
+    return replace(fixed, later_hinges=later, still_dofs=dofs)

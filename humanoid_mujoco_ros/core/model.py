@@ -212,7 +212,7 @@ class RobotModel:
                 )
             # The sole is the foot's lowest point when the foot stands level.
             lowest = min(
-                (geom.pos[2] - geom.size[0] for geom in body.geoms if geom.size[0] > 0),
+                (geom.pos[2] - _half_height(geom) for geom in body.geoms if geom.size[0] > 0),
                 default=0.0,
             )
             body.add_site(name=SOLE_LINKS[side], pos=[0, 0, lowest])
@@ -264,3 +264,9 @@ class RobotModel:
         self.position_limits = np.where(
             m.jnt_limited[1:, None].astype(bool), m.jnt_range[1:], [[-np.inf, np.inf]]
         )
+
+
+def _half_height(geom: mujoco.MjsGeom) -> float:
+    """Of an upright box, a sphere or a capsule that lies level [m]."""
+    is_box = geom.type == mujoco.mjtGeom.mjGEOM_BOX
+    return float(geom.size[2] if is_box else geom.size[0])

@@ -1,4 +1,4 @@
-"""Pairs the messages of two streams that were measured at the same time."""
+"""Pairs the messages of two streams by their stamps, and tells which measurements are new."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ Other = TypeVar("Other")
 
 DEPTH = 10
 """Messages of one stream that wait for the other's, as many as the subscriptions hold."""
+
+
+_CLOCK_DRIFT = 1e-3
+"""How much slower than ours the robot's clock may run."""
 
 
 class StampPairing(Generic[First, Second]):
@@ -59,3 +63,39 @@ class StampPairing(Generic[First, Second]):
         mine.clear()
         self.unmatched = 0
         return (partner,)
+
+
+class Freshness:
+    """Tells new measurements from repeated and belated ones.
+
+    The robot's clock need not show our time: how late a measurement is, is told against the
+    quickest so far. Stamps that jump back are those of a robot that has started again.
+    """
+
+    def __init__(self, max_delay_s: float) -> None:
+        """Lets a measurement be up to `max_delay_s` later than the quickest."""
+        self._max_delay_s = max_delay_s
+        self._stamp_ns: int | None = None
+        self._quickest_s = 0.0
+        self._time_s = 0.0
+
+    def fault(self, stamp_ns: int, now_s: float) -> str:
+        """Why a measurement is not new, in plain words; empty when it is.
+
+        Args:
+            stamp_ns: When it was measured, on the robot's clock.
+            now_s: When it came, on the steady clock.
+        """
+        delay_s = now_s - stamp_ns * 1e-9
+        if self._stamp_ns is None or stamp_ns < self._stamp_ns:
+            self._quickest_s = delay_s
+        elif stamp_ns == self._stamp_ns:
+            return f"the robot's state is not new: its stamp stays at {stamp_ns * 1e-9:.3f} s"
+        else:
+            drift_s = _CLOCK_DRIFT * (now_s - self._time_s)
+            self._quickest_s = min(delay_s, self._quickest_s + drift_s)
+        self._stamp_ns, self._time_s = stamp_ns, now_s
+        late_s = delay_s - self._quickest_s
+        if late_s > self._max_delay_s:
+            return f"the robot's state is not new: it comes {late_s * 1e3:.0f} ms late"
+        return ""

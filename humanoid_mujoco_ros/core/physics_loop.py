@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -21,6 +23,8 @@ Peers = frozenset[Hashable]
 
 _POLL_S = 0.05
 """How often a lockstep wait looks for a policy that came or went."""
+_REPEAT_S = 0.03
+"""Realtime: a state is repeated so often in slow motion, or a policy takes the robot for silent."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class LoopConfig:
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 1e-4 <= self.real_time_factor <= 1e4:
+            raise ValueError(
+                f"real_time_factor must be within 0.0001 and 10000, not {self.real_time_factor}"
+            )
         for name in ("fall_reset_delay_s", "duration_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
@@ -106,11 +114,10 @@ class PhysicsLoop:
             policies: Identifies the policies that would answer now (lockstep).
         """
         self._simulation = simulation
-        self._config = config
         self._on_state = on_state
         self._policies = policies
-        self._period_s = simulation.robot.control_period_s / config.real_time_factor
-        self._command_timeout_s = config.command_timeout_s / min(1.0, config.real_time_factor)
+        self._deadline_s = math.inf
+        self._set_pace(config)
         self._zero = np.zeros(len(simulation.robot.joints))
         self._wake = threading.Condition(threading.RLock())
         self._requests: deque[tuple[Future[bool], Callable[[], bool]]] = deque()
@@ -166,7 +173,7 @@ class PhysicsLoop:
         Raises:
             ModelError: There is no such link.
         """
-        self._simulation.robot.body_of_link(link)
+        self._simulation.tree.mount(link)  # refuses an unknown link
         with self._wake:
             self._new_wrenches[link] = (wrench, time.monotonic())
 
@@ -185,6 +192,20 @@ class PhysicsLoop:
         """Starts a new episode; in lockstep once the command under way has come."""
         return self._request(self._reset)
 
+    @property
+    def real_time_factor(self) -> float:
+        """Simulated seconds per wall second that the loop aims at (realtime)."""
+        return self._config.real_time_factor
+
+    def set_real_time_factor(self, factor: float) -> Future[bool]:
+        """Changes the pace from now on (realtime).
+
+        Raises:
+            ValueError: The factor is out of its range.
+        """
+        config = replace(self._config, real_time_factor=factor)
+        return self._request(lambda: self._set_pace(config))
+
     def take_status(self) -> LoopStatus:
         """The status, with the latencies collected since the last call."""
         with self._wake:
@@ -194,9 +215,18 @@ class PhysicsLoop:
     # What follows runs in the loop's thread.
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:  # or the node would go on without a robot
+            traceback.print_exc()
+            self._update(error=f"the simulation broke down: {type(error).__name__}: {error}")
+        self._stopping.set()
+        self._serve_requests()
+
+    def _loop(self) -> None:
         ask = self._config.mode == "realtime"
         self._publish(ask)
-        deadline_s = time.monotonic() + self._period_s
+        self._deadline_s = time.monotonic() + self._period_s
         while not self._stopping.is_set():
             self._serve_requests()
             if self._config.mode == "lockstep":
@@ -207,7 +237,7 @@ class PhysicsLoop:
                 elif self._status.watchdog == "timeout" and self._config.duration_s:
                     break  # nobody may be watching a run of fixed length
             else:
-                deadline_s = self._sleep_until(deadline_s)
+                self._wait_for_tick()
                 if self._stopping.is_set():
                     break
                 if self._status.paused or self._is_holding():
@@ -217,8 +247,6 @@ class PhysicsLoop:
             duration_ns = self._config.duration_s * 1e9
             if duration_ns and self._state.time_ns - self._start_ns >= duration_ns:
                 break
-        self._stopping.set()
-        self._serve_requests()
 
     def _request(self, action: Callable[[], bool]) -> Future[bool]:
         """Has the loop's thread run `action` between two ticks."""
@@ -375,20 +403,36 @@ class PhysicsLoop:
             if not self._requests and not self._stopping.is_set():
                 self._wake.wait(duration_s)
 
-    def _sleep_until(self, deadline_s: float) -> float:
-        """Waits for the deadline, serving requests; returns the next one."""
+    def _wait_for_tick(self) -> None:
+        """Waits for the next tick, serving requests; in slow motion it repeats the state."""
         while not self._stopping.is_set():
-            remaining_s = deadline_s - time.monotonic()
+            now_s = time.monotonic()
+            remaining_s = self._deadline_s - now_s
             if remaining_s <= 0:
                 break
-            self._sleep(remaining_s)
+            # Evenly spread; up to _REPEAT_S the next tick comes first.
+            interval_s = self._period_s / math.ceil(self._period_s / _REPEAT_S)
+            repeat_s = self._asked_time_s + interval_s - now_s
+            if repeat_s <= 0 and remaining_s > interval_s / 2:
+                self._publish(ask=True)
+                continue
+            self._sleep(min(remaining_s, repeat_s) if repeat_s > 0 else remaining_s)
             self._serve_requests()
-        late_s = time.monotonic() - deadline_s
-        if late_s > self._period_s:
+        now_s = time.monotonic()
+        if now_s - self._deadline_s > self._period_s:
             # Lost time is not made up for: a robot that hurries is no robot.
             self._update(overruns=self._status.overruns + 1)
-            return time.monotonic() + self._period_s
-        return deadline_s + self._period_s
+            self._deadline_s = now_s
+        self._deadline_s += self._period_s
+
+    def _set_pace(self, config: LoopConfig) -> bool:
+        self._config = config
+        self._period_s = self._simulation.robot.control_period_s / config.real_time_factor
+        self._command_timeout_s = config.command_timeout_s / min(1.0, config.real_time_factor)
+        # The next tick is neither as far off as at the old pace, nor late because of the new one.
+        now_s = time.monotonic()
+        self._deadline_s = min(max(self._deadline_s, now_s), now_s + self._period_s)
+        return True
 
     def _update(self, **changes: object) -> None:
         if any(getattr(self._status, name) != value for name, value in changes.items()):

@@ -73,9 +73,12 @@ def resolve(policy: str) -> Path:
     shipped = shipped_policies()
     if policy in shipped:
         return shipped[policy]
-    path = Path(policy).expanduser()
-    if path.is_file():
-        return path
+    try:
+        path = Path(policy).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
+        raise CheckpointError(f"policy '{policy}' is no usable path: {error}") from error
     raise CheckpointError(
         f"policy '{policy}' is neither shipped nor a file; shipped are "
         f"{', '.join(shipped) or 'none (source the workspace first)'}; "

@@ -112,6 +112,23 @@ def to_rpy(quaternion: ArrayLike) -> Array:
     return _joined((roll, pitch, yaw))
 
 
+def heading(quaternion_wxyz: ArrayLike) -> float:
+    """Yaw [rad] of a body's x axis in the world, from its orientation (4,)."""
+    x, y, _ = rotate(quaternion_wxyz, (1.0, 0.0, 0.0))
+    return float(np.arctan2(y, x))
+
+
+def forward_speed(quaternion_wxyz: ArrayLike, velocity_world: ArrayLike) -> float:
+    """Horizontal speed [m/s] along a body's heading.
+
+    Args:
+        quaternion_wxyz: (4,) of the body.
+        velocity_world: (2,) or (3,) [m/s].
+    """
+    yaw, velocity = heading(quaternion_wxyz), np.asarray(velocity_world, dtype=np.float64)
+    return float(velocity[0] * np.cos(yaw) + velocity[1] * np.sin(yaw))
+
+
 def _components(values: ArrayLike) -> Iterator[Array]:
     array = np.asarray(values, dtype=np.float64)
     return (array[..., i] for i in range(array.shape[-1]))

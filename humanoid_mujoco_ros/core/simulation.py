@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.core.link_tree import LinkMount, LinkTree
 from humanoid_mujoco_ros.core.model import IMU_LINK, RobotModel
 from humanoid_mujoco_ros.core.observation import observe_data
 from humanoid_mujoco_ros.core.state import ImuReading, RobotState, Wrench
 
 HEALTHY_HEIGHT_M = (1.0, 2.0)
-"""Humanoid-v4's healthy_z_range: outside, the robot has fallen."""
+"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
+HUMANOID_HEIGHT_M = 1.4
+"""Height of that humanoid's root in the model's reference pose."""
 FORWARD_REWARD_WEIGHT = 1.25
 HEALTHY_REWARD = 5.0
 CONTROL_COST_WEIGHT = 0.1
 
 Float64Array = NDArray[np.float64]
+
+
+def healthy_height_m(robot: RobotModel) -> tuple[float, float]:
+    """Range of the root's height outside which `robot` has fallen.
+
+    Humanoid-v4's range, in proportion to the root's height in the reference pose. A root that
+    starts at or below height 0 gives no scale: such a robot never counts as fallen.
+    """
+    height = float(robot.mj.qpos0[2])
+    if height <= 0:
+        return -np.inf, np.inf
+    low, high = HEALTHY_HEIGHT_M
+    scale = height / HUMANOID_HEIGHT_M
+    return low * scale, high * scale
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,9 @@ class Simulation:
         self._episode = -1
         self._dt = self._model.opt.timestep * robot.config.steps_per_control
         self._x_com = 0.0
-        self._wrenches: dict[int, Wrench] = {}
+        self._healthy_height_m = healthy_height_m(robot)
+        self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
+        self._applied = np.zeros(self._model.nv)
         self._mass = self._model.body_mass[:, None]
         self._total_mass = np.sum(self._mass)
         self._feet = {
@@ -64,6 +84,15 @@ class Simulation:
         self._gyro = slice(*self._sensor_range("imu_gyro"))
         self._imu_site = self._model.site(IMU_LINK).id
         self.reset()
+
+    @cached_property
+    def tree(self) -> LinkTree:
+        """The robot's links; made when first asked for.
+
+        Raises:
+            ModelError: The model's names do not make a tree of links.
+        """
+        return LinkTree(self.robot)
 
     def reset(self) -> RobotState:
         """Puts the robot into a new initial state and starts an episode.
@@ -139,20 +168,20 @@ class Simulation:
         """Lets a wrench act at the origin of `link`, expressed in its frame, until changed.
 
         It reaches the joints through mj_applyFT and so stays out of the observation, as a push
-        does on a robot without a skin.
+        does on a robot without a skin. Wrenches on several links add up.
 
         Args:
-            link: base_link or a body's name.
+            link: Any link of the robot's `LinkTree`.
             wrench: None ends it.
 
         Raises:
             ModelError: There is no such link.
         """
-        body = self.robot.body_of_link(link)
+        mount = self.tree.mount(link)
         if wrench is None:
-            self._wrenches.pop(body, None)
+            self._wrenches.pop(link, None)
         else:
-            self._wrenches[body] = wrench
+            self._wrenches[link] = mount, wrench
 
     def state(self) -> RobotState:
         """The present state, copied."""
@@ -178,7 +207,7 @@ class Simulation:
             foot_wrenches=self._foot_wrenches(),
             observation=self.observe(),
             reward=self._reward,
-            fallen=not HEALTHY_HEIGHT_M[0] < d.qpos[2] < HEALTHY_HEIGHT_M[1],
+            fallen=not self._healthy_height_m[0] < d.qpos[2] < self._healthy_height_m[1],
             episode=self._episode,
             episode_steps=self._episode_steps,
             episode_return=self._episode_return,
@@ -213,17 +242,20 @@ class Simulation:
         mujoco.mj_kinematics(m, d)
         mujoco.mj_comPos(m, d)
         d.qfrc_applied[:] = 0.0
-        for body, wrench in self._wrenches.items():
-            axes_world = d.xmat[body].reshape(3, 3)
+        for mount, wrench in self._wrenches.values():
+            point, axes_world = mount.pose(d)
+            self._applied[:] = 0.0
             mujoco.mj_applyFT(
                 m,
                 d,
                 axes_world @ wrench.force,
                 axes_world @ wrench.torque,
-                d.xpos[body],
-                body,
-                d.qfrc_applied,
+                point,
+                mount.body,
+                self._applied,
             )
+            self._applied[list(mount.still_dofs)] = 0.0
+            d.qfrc_applied[:] += self._applied
 
     def _sensor_range(self, name: str) -> tuple[int, int]:
         sensor = self._model.sensor(name)

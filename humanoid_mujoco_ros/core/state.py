@@ -65,7 +65,7 @@ class RobotState:
     reward: float
     """Humanoid-v4's reward of the last tick; 0 after a reset."""
     fallen: bool
-    """The root is outside Humanoid-v4's healthy range of heights."""
+    """The root is outside its healthy range of heights, see `healthy_height_m`."""
     episode: int
     """Number of resets so far."""
     episode_steps: int

@@ -23,9 +23,10 @@ from visualization_msgs.msg import (
 
 from humanoid_mujoco_ros.core import rotation
 from humanoid_mujoco_ros.core.drag import Drag
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.model import BASE_LINK, ModelConfig, RobotModel
+from humanoid_mujoco_ros.core.safety import CommandError, checked_vector
 from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import Pull, SpringConfig
+from humanoid_mujoco_ros.core.spring import SpringConfig
 from humanoid_mujoco_ros.core.state import Wrench
 from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.nodes.conversions import ODOM_FRAME
@@ -43,7 +44,9 @@ MARKER = "force_marker"
 BODY_MENU_ID = 100
 """Id of the menu entry of the first body; the others' follow."""
 ARROW_LENGTH_M_PER_N = 0.005
-"""Length of the arrow that shows the force: a metre for 200 N."""
+"""Length of the arrow that shows a force: a metre for 200 N."""
+WRENCH_TIMEOUT_S = 0.2
+"""A force that nobody renews for so long has ended."""
 
 _REFRESH_PERIOD_S = 1 / 30
 _MIN_MOVE_M = 1e-4
@@ -63,6 +66,8 @@ class MarkerConfig:
     """Size of the marker [m]."""
     frame_prefix: str = ""
     """Goes before every frame's name, as simulation_node's."""
+    pairing_tolerance_s: float = 0.0
+    """How far the stamps of joint_states and odom may differ."""
     marker_server: Literal["auto", "own"] = "auto"
     """auto: the package interactive_markers where it is installed; own: never."""
 
@@ -70,11 +75,25 @@ class MarkerConfig:
         """Checks the ranges.
 
         Raises:
-            ValueError: A value is not positive.
+            ValueError: A value is out of its range.
         """
         for name in ("client_timeout_s", "scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not self.pairing_tolerance_s >= 0:
+            raise ValueError(
+                f"pairing_tolerance_s must not be negative, not {self.pairing_tolerance_s}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Force:
+    """What acts on a link, by the last message."""
+
+    force: np.ndarray
+    """(3,) [N] in the link's frame."""
+    time_s: float
+    """Steady time of its reception [s]."""
 
 
 class ForceMarkerNode(Node):
@@ -84,9 +103,10 @@ class ForceMarkerNode(Node):
     Its menu chooses the body, resets, pauses, steps, and enables or disables the policy.
 
     Publishes: force_marker/update, external_wrench (with every new state while dragging, a zero one
-    at its end), force_marker/arrow, /diagnostics.
+    at its end), force_marker/arrow (one for each link on which a force acts, whoever exerts it; at
+    the link's centre of mass), /diagnostics.
 
-    Subscribes: joint_states, odom, force_marker/feedback.
+    Subscribes: joint_states, odom, external_wrench, force_marker/feedback.
 
     Services: force_marker/get_interactive_markers. Calls: simulation/reset, simulation/pause,
     simulation/step, policy_node/get_state, policy_node/change_state.
@@ -110,7 +130,7 @@ class ForceMarkerNode(Node):
         self._shadow = ShadowModel(self._robot)
         self._drag = Drag(self._shadow, spring, self._config.client_timeout_s)
         self._force_n = 0.0
-        self._arrow_time_s = 0.0
+        self._forces: dict[str, _Force] = {}
         self._shown_position: np.ndarray | None = None
         self._last_service_error = ""
         self._rejections = diagnostics.Rejections(self)
@@ -137,7 +157,9 @@ class ForceMarkerNode(Node):
             parameters.declare_joint_map(self, self._robot),
             self.on_state,
             self._rejections.add,
+            self._config.pairing_tolerance_s,
         )
+        self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "force marker", self._robot.name, self._health
         )
@@ -148,6 +170,8 @@ class ForceMarkerNode(Node):
         """Lets go, then ends the node."""
         if self.context.ok():
             self._end_drag()
+            for frame in self._forces:
+                self._arrow.publish(_arrow(frame, Marker.DELETE))
             self._server.shutdown()
         super().destroy_node()
 
@@ -158,8 +182,17 @@ class ForceMarkerNode(Node):
         pull = self._drag.pull()
         if pull is not None:
             self._publish_wrench(self._drag.link, pull.wrench, stamp_ns)
-            self._publish_arrow(pull)
             self._force_n = float(np.linalg.norm(pull.force_world))
+
+    def on_external_wrench(self, message: WrenchStamped) -> None:
+        """Takes what acts on a link, to show it: this node's own messages and those of others."""
+        wrench = conversions.from_wrench(message)
+        try:
+            checked_vector([*wrench.force, *wrench.torque], 6, "external wrench")
+        except CommandError as error:
+            self._rejections.add(error)
+            return
+        self._forces[message.header.frame_id] = _Force(wrench.force, time.monotonic())
 
     def on_feedback(self, feedback: InteractiveMarkerFeedback) -> None:
         """Follows what a person does with the marker."""
@@ -200,15 +233,15 @@ class ForceMarkerNode(Node):
         self._drag.release()
         self._force_n = 0.0
         self._publish_wrench(link, _ZERO, self._stamp_ns())
-        self._arrow.publish(self._arrow_marker(Marker.DELETE))
         self._shown_position = np.full(3, np.inf)
 
     def _refresh(self) -> None:
-        """Notices a lost client; keeps an idle marker at its body."""
+        """Notices a lost client; keeps an idle marker at its body and the arrows up to date."""
         self._caller.check_timeouts()
         if self._drag.link and self._is_client_lost():
             self.get_logger().warning("the marker's client is lost in mid-drag: letting go")
             self._end_drag()
+        self._show_forces()
         if self._shown_position is None:
             return
         if not self._drag.link:
@@ -220,7 +253,7 @@ class ForceMarkerNode(Node):
 
     def _is_client_lost(self) -> bool:
         feedback = self.resolve_topic_name(f"{MARKER}/feedback")
-        return self._drag.expire(time.monotonic()) or self.count_publishers(feedback) == 0
+        return self._drag.is_client_lost(time.monotonic()) or self.count_publishers(feedback) == 0
 
     def _grab_position(self) -> np.ndarray:
         position, quaternion = self._shadow.link_pose(self._body)
@@ -270,25 +303,23 @@ class ForceMarkerNode(Node):
         frame = self._config.frame_prefix + link
         self._wrench.publish(conversions.to_wrench(wrench, frame, conversions.to_time(stamp_ns)))
 
-    def _publish_arrow(self, pull: Pull) -> None:
+    def _show_forces(self) -> None:
+        """Draws the forces that act; takes away the arrows of those that have ended."""
         now_s = time.monotonic()
-        if now_s - self._arrow_time_s < _REFRESH_PERIOD_S:
-            return
-        self._arrow_time_s = now_s
-        marker = self._arrow_marker(Marker.ADD)
-        tip = pull.point_world + ARROW_LENGTH_M_PER_N * pull.force_world
-        marker.points = [_point(pull.point_world), _point(tip)]
-        self._arrow.publish(marker)
+        for frame, force in list(self._forces.items()):
+            if now_s - force.time_s > WRENCH_TIMEOUT_S or not np.any(force.force):
+                del self._forces[frame]
+                self._arrow.publish(_arrow(frame, Marker.DELETE))
+                continue
+            marker = _arrow(frame, Marker.ADD)
+            start = self._center_of_mass(frame.removeprefix(self._config.frame_prefix))
+            marker.points = [_point(start), _point(start + ARROW_LENGTH_M_PER_N * force.force)]
+            self._arrow.publish(marker)
 
-    def _arrow_marker(self, action: int) -> Marker:
-        marker = Marker(ns=MARKER, id=0, type=Marker.ARROW, action=action)
-        marker.header.frame_id = self._config.frame_prefix + ODOM_FRAME
-        marker.pose.orientation.w = 1.0
-        marker.scale.x, marker.scale.y, marker.scale.z = 0.03, 0.07, 0.1
-        marker.color.r, marker.color.g, marker.color.b, marker.color.a = 1.0, 0.3, 0.1, 1.0
-        # Should this node be killed, its last arrow goes too.
-        marker.lifetime.nanosec = 500_000_000
-        return marker
+    def _center_of_mass(self, link: str) -> np.ndarray:
+        """(3,) [m] in the link's frame; its origin if MuJoCo has no such body."""
+        is_body = link in (BASE_LINK, *self._robot.bodies)
+        return self._shadow.center_of_mass(link) if is_body else np.zeros(3)
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()
@@ -343,6 +374,18 @@ def _controls(scale: float) -> list[InteractiveMarkerControl]:
                 )
             )
     return controls
+
+
+def _arrow(frame: str, action: int) -> Marker:
+    """The arrow of the force on the link with this frame, with which it moves."""
+    marker = Marker(ns=frame, type=Marker.ARROW, action=action, frame_locked=True)
+    marker.header.frame_id = frame
+    marker.pose.orientation.w = 1.0
+    marker.scale.x, marker.scale.y, marker.scale.z = 0.03, 0.07, 0.1
+    marker.color.r, marker.color.g, marker.color.b, marker.color.a = 1.0, 0.3, 0.1, 1.0
+    # Should this node be killed, its last arrows go too.
+    marker.lifetime.nanosec = 500_000_000
+    return marker
 
 
 def _point(position: np.ndarray) -> Point:

@@ -5,15 +5,32 @@ from __future__ import annotations
 import time
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from humanoid_mujoco_ros.nodes import conversions
 
 OBSERVATION = "observation"
 COMMANDS = "effort_controller/commands"
+CLOCK = "/clock"
 OBSERVATION_SOURCES = ("joint_states", "odom")
 """The topics that observation_node makes an observation of."""
+PAUSE = "simulation/pause"
+"""The service that tells a simulation from a robot."""
 CHECK_PERIOD_S = 0.2
-"""How often a node looks for a second commander."""
+"""How often a node looks for a second commander or clock."""
 GHOST_S = 25.0
 """DDS keeps the publisher of a process that was killed for up to 20 s."""
+_BOTH_COMMAND = 30
+"""Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
+themselves wait twice as long, so that the robot has noticed before it hears neither."""
+_BOTH_TICK = 3
+"""Jumps back that prove two clocks; a restarted simulation makes one."""
+_EVERYONE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Hears reliable publishers and others."""
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """Name of a node that rmw has seen only in part."""
 
@@ -56,6 +73,14 @@ def observers(node: Node) -> frozenset[bytes]:
     )
 
 
+def is_simulated(node: Node) -> bool:
+    """Whether the robot is a simulation, whose time may stand still, hurry or dawdle."""
+    if node.get_parameter("use_sim_time").value:
+        return True
+    service = node.resolve_service_name(PAUSE)
+    return any(name == service for name, _ in node.get_service_names_and_types())
+
+
 def _publishers(node: Node, topic: str) -> set[tuple[str, str]]:
     return {
         (info.node_namespace, info.node_name)
@@ -63,21 +88,23 @@ def _publishers(node: Node, topic: str) -> set[tuple[str, str]]:
     }
 
 
-class CommandSources:
-    """Watches that no more than one node commands the joints.
+class Sources:
+    """Watches that no more than one node publishes a topic.
 
-    A node that was killed and has been restarted is there twice for a while, under one name; that
-    is no conflict.
+    A node that was killed and has been restarted is there twice for a while, under one name. That
+    is no conflict, unless both are heard.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Watches through the eyes of `node`."""
+    def __init__(self, node: Node, topic: str) -> None:
+        """Watches `topic` through the eyes of `node`."""
         self._node = node
-        self._topic = node.resolve_topic_name(COMMANDS)
+        self._topic = node.resolve_topic_name(topic)
         self._twice_since_s: float | None = None
+        self._subscriptions: list[Subscription] = []
+        self._are_both_heard = False
 
     def conflict(self) -> str:
-        """Who commands at the same time, in plain words; empty when at most one does."""
+        """Who publishes at the same time, in plain words; empty when at most one node does."""
         names: list[str] = []
         if self._node.count_publishers(self._topic) > 1:
             names = [
@@ -89,11 +116,90 @@ class CommandSources:
         if len(different) > 1:
             return f"several nodes publish {self._topic}: {', '.join(different)}"
         if len(names) < 2:
-            self._twice_since_s = None
+            self._stop_listening()
             return ""
         now_s = time.monotonic()
         if self._twice_since_s is None:
             self._twice_since_s = now_s
-        if now_s - self._twice_since_s < GHOST_S:
+            self._subscriptions = self._listen()
+        if not self._are_both_heard and now_s - self._twice_since_s < GHOST_S:
             return ""
         return f"{len(names)} nodes called {names[0]} publish {self._topic}"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether two publishers of one name are there, and only one was heard so far."""
+        return self._twice_since_s is not None and not self._are_both_heard
+
+    def _listen(self) -> list[Subscription]:
+        """Begins to find out whether both publishers of one name are heard."""
+        return []
+
+    def _stop_listening(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._twice_since_s = None
+        self._are_both_heard = False
+
+
+class CommandSources(Sources):
+    """Watches that no more than one node commands the joints.
+
+    A node answers a state of the robot with one command. More than three commands for two states
+    come from two nodes. In lockstep, where every command makes a state, the simulation has to tell.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Watches through the eyes of `node`."""
+        super().__init__(node, COMMANDS)
+        self._surplus: int | None = None
+        self._limit = _BOTH_COMMAND
+
+    def hear_both(self) -> None:
+        """Takes it that two nodes command."""
+        self._are_both_heard = True
+
+    def _listen(self) -> list[Subscription]:
+        self._surplus = None
+        is_commander = any(
+            publisher.topic_name == self._topic for publisher in self._node.publishers
+        )
+        self._limit = (2 if is_commander else 1) * _BOTH_COMMAND
+        return [
+            self._node.create_subscription(
+                Float64MultiArray, COMMANDS, self._on_command, _EVERYONE
+            ),
+            self._node.create_subscription(
+                JointState, "joint_states", self._on_state, _EVERYONE, raw=True
+            ),
+        ]
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        # Zero effort commands nothing: a policy that misses the robot says so, unasked.
+        if self._surplus is not None and any(message.data):
+            self._surplus += 2
+            self._are_both_heard |= self._surplus >= self._limit
+
+    def _on_state(self, _: bytes) -> None:
+        self._surplus = max(0, (self._surplus or 0) - 3)
+
+
+class ClockSources(Sources):
+    """Watches that no more than one node publishes /clock: two make time jump back and forth."""
+
+    def __init__(self, node: Node) -> None:
+        """Watches through the eyes of `node`."""
+        super().__init__(node, CLOCK)
+        self._time_ns = 0
+        self._jumps_back = 0
+
+    def _listen(self) -> list[Subscription]:
+        self._time_ns = self._jumps_back = 0
+        return [self._node.create_subscription(Clock, CLOCK, self._on_clock, _EVERYONE)]
+
+    def _on_clock(self, message: Clock) -> None:
+        time_ns = conversions.from_time(message.clock)
+        self._jumps_back += time_ns < self._time_ns
+        self._time_ns = time_ns
+        self._are_both_heard |= self._jumps_back >= _BOTH_TICK

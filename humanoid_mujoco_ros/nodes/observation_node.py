@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +31,13 @@ class ObservationConfig:
     """How messages become an observation."""
 
     input_timeout_s: float = 0.05
-    """Silence of the robot, on the steady clock, that counts as an error; 0: none (lockstep)."""
+    """Silence of the robot, on the steady clock, that counts as an error; 0: none (lockstep).
+    Unless it is a simulation, a state does not count whose stamp repeats the last one's, or that
+    comes so much later than others; nor does a foot wrench so much older than the state."""
     pairing_tolerance_s: float = 0.0
     """How far the stamps of the joint_states and odom of one observation may differ."""
     use_foot_wrenches: bool = False
-    """Observe the latest left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
+    """Observe left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -74,7 +77,8 @@ class ObservationNode(Node):
         self._joint_map = parameters.declare_joint_map(self, self._robot)
         self._joints = parameters.declare_joints(self, self._joint_map.robot_joints)
         self._to_model_order = np.argsort(self._joint_map.command_order(self._joints))
-        self._foot_wrenches: dict[str, Wrench] = {}
+        self._foot_wrenches: dict[str, tuple[int, Wrench]] = {}
+        self._missing_feet: list[str] = []
         self._layout = conversions.to_layout(observation.layout(self._robot.mj))
         self._rejections = diagnostics.Rejections(self)
         self._is_silent = False
@@ -101,6 +105,7 @@ class ObservationNode(Node):
             self.on_state,
             self._rejections.add,
             self._config.pairing_tolerance_s,
+            self._config.input_timeout_s,
         )
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "observation", self._robot.name, self._health
@@ -130,16 +135,14 @@ class ObservationNode(Node):
         except CommandError as error:
             self._rejections.add(error)
             return
-        self._foot_wrenches[side] = wrench
+        self._foot_wrenches[side] = conversions.from_time(message.header.stamp), wrench
 
     def on_state(self, stamp_ns: int) -> None:
         """Publishes the observation of a new state."""
         if self._is_silent:
             self._is_silent = False
             self.get_logger().info("the robot's state comes again")
-        values = self._shadow.observation(
-            self._foot_wrenches if self._config.use_foot_wrenches else None
-        )
+        values = self._shadow.observation(self._wrenches_at(stamp_ns))
         if not np.isfinite(values).all():
             self._rejections.add("the observation of a finite state is not finite")
             return
@@ -153,6 +156,21 @@ class ObservationNode(Node):
             self._listeners, self._asked = listeners, graph.policies(self)
         if self._asked:
             self._publisher.publish(self._unanswered)
+
+    def _wrenches_at(self, stamp_ns: int) -> dict[str, Wrench] | None:
+        """What acts on the feet in a state, as far as it is known; None if it is not to be used."""
+        if not self._config.use_foot_wrenches:
+            return None
+        limit_ns = self._config.input_timeout_s * 1e9 or math.inf
+        wrenches = {
+            side: wrench
+            for side, (wrench_ns, wrench) in self._foot_wrenches.items()
+            if abs(stamp_ns - wrench_ns) <= limit_ns
+        }
+        self._missing_feet = [
+            side for side, _, _ in self._robot.foot_sensors if side not in wrenches
+        ]
+        return wrenches
 
     def _ask_newcomers(self) -> None:
         """Lockstep: a policy that appears while an observation is unanswered is asked too."""
@@ -168,7 +186,8 @@ class ObservationNode(Node):
         if age_s is None or self._is_silent or age_s <= self._config.input_timeout_s:
             return
         self._is_silent = True
-        self.get_logger().error(f"no observation for {age_s * 1e3:.0f} ms: the robot is silent")
+        why = self._robot_listener.fault or "the robot is silent"
+        self.get_logger().error(f"no observation for {age_s * 1e3:.0f} ms: {why}")
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()
@@ -184,8 +203,14 @@ class ObservationNode(Node):
             health.report(
                 diagnostics.WARN, f"{count} observations/s, the policy expects {wanted_hz:.4g}"
             )
+        if self._missing_feet:
+            topics = " and ".join(f"{side}_foot/wrench" for side in self._missing_feet)
+            health.report(
+                diagnostics.WARN, f"no current {topics}: observed as a foot without contact"
+            )
         health.values = {
             "observations": count,
+            "stale_states": self._robot_listener.stale,
             "age_s": np.nan if age_s is None else age_s,
             "efforts": "measured" if self._robot_listener.measures_efforts else "commanded",
             "foot_wrenches": self._config.use_foot_wrenches,

@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 import textwrap
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -89,12 +89,15 @@ def _check_choices(config_type: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is '{values[name]}', expected {' or '.join(choices)}")
 
 
-def declare(node: Node, config_type: type[Config], **renamed: str) -> Config:
-    """Declares a read-only parameter for each field and returns the configuration they make.
+def declare(
+    node: Node, config_type: type[Config], changeable: Collection[str] = (), **renamed: str
+) -> Config:
+    """Declares a parameter for each field and returns the configuration they make.
 
     Args:
         node: Whose parameters.
         config_type: A dataclass in which every field has a default.
+        changeable: Fields whose parameter may be set later; the others' are read-only.
         renamed: Field → parameter name, where `parameter_name` would be unclear.
 
     Raises:
@@ -107,7 +110,7 @@ def declare(node: Node, config_type: type[Config], **renamed: str) -> Config:
     for name, field in named_fields(config_type, **renamed):
         descriptor = ParameterDescriptor(
             description=docs.get(field.name, ""),
-            read_only=True,
+            read_only=field.name not in changeable,
             additional_constraints=(
                 f"one of {', '.join(choices[field.name])}" if field.name in choices else ""
             ),

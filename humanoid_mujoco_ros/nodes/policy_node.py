@@ -136,8 +136,10 @@ class PolicyNode(LifecycleNode):
                 sample=self._config.action == "sample",
                 seed=self._config.seed,
             )
-        except (CheckpointError, ModelError) as error:
-            self._error = f"policy '{name}': {error}"
+        except Exception as error:  # whatever a file from elsewhere provokes must show here
+            known = isinstance(error, CheckpointError | ModelError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            self._error = f"policy '{name}': {reason}"
             self.get_logger().error(self._error)
             return TransitionCallbackReturn.FAILURE
         self._error = ""
@@ -174,15 +176,21 @@ class PolicyNode(LifecycleNode):
 
     def on_observation(self, message: Float64MultiArray) -> None:
         """Answers an observation with a command; with zero effort if it cannot be used."""
-        if self._policy is None or self._subscription is None or self._conflict:
+        if self._policy is None or self._subscription is None:
             return
-        start_s = time.monotonic()
-        self._last_observation_s = start_s
+        self._last_observation_s = time.monotonic()
+        if self._conflict:
+            return
         if not self._is_matched:
             self._wait_for_listener()
+        start_s = self._last_observation_s = time.monotonic()
         try:
             observation = checked_vector(
                 message.data, self._policy.checkpoint.observation_size, "observation"
+            )
+            # Finite weights may still overflow, and no clip would stop NaN.
+            efforts = checked_vector(
+                self._policy.efforts(observation).tolist(), len(self._joints), "the policy's effort"
             )
         except CommandError as error:
             self._rejections.add(error)
@@ -190,7 +198,7 @@ class PolicyNode(LifecycleNode):
             self._send(self._zero)
             return
         self._is_interrupted = False
-        efforts = self._ramp.apply(self._policy.efforts(observation))
+        efforts = self._ramp.apply(efforts)
         self._send(self._joint_map.signed(efforts)[self._to_command_order])
         self._durations_s.append(time.monotonic() - start_s)
 

@@ -11,11 +11,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from humanoid_mujoco_ros.core.joint_map import JointMap
-from humanoid_mujoco_ros.core.pairing import StampPairing
+from humanoid_mujoco_ros.core.pairing import Freshness, StampPairing
 from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.nodes import conversions
+from humanoid_mujoco_ros.nodes import conversions, graph
 from humanoid_mujoco_ros.nodes.conversions import BaseReadings, JointReadings
 
+_CHECK_PERIOD_S = 0.2
+"""How often to look whether the robot is a simulation while what comes is not new."""
 _UNIT_TOLERANCE = 0.01
 """How far a quaternion's length may be from one."""
 
@@ -27,6 +29,8 @@ class RobotListener:
         shadow: The robot as of the last pair.
         commanded: (n,) [N·m] by joint; stands in for efforts that the robot does not measure.
         measures_efforts: Whether the robot measured every joint's effort.
+        fault: Why the last pair was refused as not new; empty when it was not.
+        stale: How many pairs were so far.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class RobotListener:
         on_state: Callable[[int], None],
         on_refused: Callable[[object], None],
         pairing_tolerance_s: float = 0.0,
+        max_delay_s: float = 0.0,
     ) -> None:
         """Subscribes.
 
@@ -47,16 +52,25 @@ class RobotListener:
             on_state: Takes the stamp [ns] of a new state.
             on_refused: Takes the reason why a message was refused.
             pairing_tolerance_s: How far the stamps of a pair may differ.
+            max_delay_s: Pairs that repeat a stamp, or come so much later than others, are refused,
+                unless the robot is simulated: that one may pause and run slowly. 0: none are.
         """
         self.shadow = shadow
         self.commanded = np.zeros(len(joint_map.robot_joints))
         self.measures_efforts = False
+        self.fault = ""
+        self.stale = 0
+        self._node = node
         self._joint_map = joint_map
         self._on_state = on_state
         self._on_refused = on_refused
-        self._pairing: StampPairing[JointReadings, BaseReadings] = StampPairing(
-            round(pairing_tolerance_s * 1e9)
+        self._pairing: StampPairing[tuple[int, JointReadings], tuple[int, BaseReadings]] = (
+            StampPairing(round(pairing_tolerance_s * 1e9))
         )
+        self._tolerance_s = pairing_tolerance_s
+        self._freshness = Freshness(max_delay_s) if max_delay_s > 0 else None
+        self._is_simulated = False
+        self._simulation_check_s = -_CHECK_PERIOD_S
         self._stamps_ns: dict[str, int] = {}
         self._times_s: dict[str, float] = {}
         self._pair_time_s: float | None = None
@@ -74,7 +88,7 @@ class RobotListener:
             self._on_refused(error)
             return
         self._heard("joint_states", stamp_ns)
-        self._take(self._pairing.add_first(stamp_ns, readings), stamp_ns)
+        self._take(self._pairing.add_first(stamp_ns, (stamp_ns, readings)), stamp_ns)
 
     def on_odom(self, message: Odometry) -> None:
         """Takes the base, unless it is not finite."""
@@ -91,11 +105,11 @@ class RobotListener:
             self._on_refused(error)
             return
         self._heard("odom", stamp_ns)
-        self._take(self._pairing.add_second(stamp_ns, readings), stamp_ns)
+        self._take(self._pairing.add_second(stamp_ns, (stamp_ns, readings)), stamp_ns)
 
     @property
     def age_s(self) -> float | None:
-        """Time since the last pair on the steady clock; None before the first."""
+        """Time since the last new pair on the steady clock; None before the first."""
         return None if self._pair_time_s is None else time.monotonic() - self._pair_time_s
 
     def silence(self) -> str:
@@ -108,17 +122,29 @@ class RobotListener:
         ]
         if silent:
             return f"nothing usable comes on {' and '.join(silent)}"
+        if self.fault:
+            return self.fault
         difference_s = abs(self._stamps_ns["joint_states"] - self._stamps_ns["odom"]) * 1e-9
+        if difference_s <= self._tolerance_s:
+            return "the robot is silent"
         return f"joint_states and odom do not pair: their stamps differ by {difference_s:g} s"
 
     def _heard(self, topic: str, stamp_ns: int) -> None:
         self._stamps_ns[topic] = stamp_ns
         self._times_s[topic] = time.monotonic()
 
-    def _take(self, pair: tuple[JointReadings, BaseReadings] | None, stamp_ns: int) -> None:
+    def _take(
+        self,
+        pair: tuple[tuple[int, JointReadings], tuple[int, BaseReadings]] | None,
+        stamp_ns: int,
+    ) -> None:
         if pair is None:
             return
-        joints, base = pair
+        (joints_ns, joints), (base_ns, base) = pair
+        self.fault = self._find_fault(min(joints_ns, base_ns))
+        if self.fault:
+            self.stale += 1
+            return
         efforts = self._joint_map.signed(joints.efforts)
         measured = np.isfinite(efforts)
         self.measures_efforts = bool(measured.all())
@@ -133,6 +159,17 @@ class RobotListener:
         )
         self._pair_time_s = time.monotonic()
         self._on_state(stamp_ns)
+
+    def _find_fault(self, stamp_ns: int) -> str:
+        """Why a pair, as old as its older half, is not new; empty when it is."""
+        if self._freshness is None:
+            return ""
+        now_s = time.monotonic()
+        fault = self._freshness.fault(stamp_ns, now_s)
+        if fault and now_s - self._simulation_check_s >= _CHECK_PERIOD_S:
+            self._simulation_check_s = now_s
+            self._is_simulated = graph.is_simulated(self._node)
+        return "" if self._is_simulated else fault
 
 
 def _check_finite(what: str, names: tuple[str, ...] | str, values: np.ndarray) -> None:

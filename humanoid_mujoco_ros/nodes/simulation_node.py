@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -13,9 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -24,7 +28,7 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
-from humanoid_mujoco_ros.core import observation
+from humanoid_mujoco_ros.core import observation, rotation
 from humanoid_mujoco_ros.core.link_tree import LinkTree
 from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.core.physics_loop import LoopConfig, PhysicsLoop
@@ -34,9 +38,17 @@ from humanoid_mujoco_ros.core.state import RobotState
 from humanoid_mujoco_ros.core.urdf import urdf
 from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
 
-_OUTBOX_SIZE = 100
-"""States waiting to be published; a second at 100 Hz."""
+_DEPTH = 100
+"""States that wait to be published, and messages for listeners; a second at 100 Hz."""
+_LAST_WORDS = Duration(seconds=1)
+"""How long listeners may take to hear the last states of a run."""
 _REQUEST_TIMEOUT_S = 2.0
+_SHORTEST_REPORT_S = 0.5
+"""The last report of a run may follow sooner on the one before: it repeats its rates."""
+_PROBES = 5
+"""Commands that are held for a while in lockstep, to see whether a second one comes."""
+_AFTER_CONFLICT_S = 1.0
+"""Until then every policy has noticed that it is the only one again (lockstep)."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -47,7 +59,8 @@ class InterfaceConfig:
     frame_prefix: str = ""
     """Goes before every frame's name, such as "robot2/" for a second robot."""
     publish_clock: bool = True
-    """Whether to publish /clock; a second simulation leaves that to the first."""
+    """Whether to publish /clock; a second simulation leaves that to the first, or time would jump
+    back and forth."""
     publish_observation: bool = True
     """Whether to publish observation; otherwise observation_node makes it of joint_states and odom,
     as on a robot."""
@@ -66,7 +79,7 @@ class SimulationNode(Node):
     Services: simulation/reset, simulation/pause, simulation/step.
 
     Parameters: the fields of ModelConfig (its path as `model`), SimulationConfig, LoopConfig and
-    InterfaceConfig, and `joints`.
+    InterfaceConfig, and `joints`. `real_time_factor` may be set at any time (realtime).
     """
 
     def __init__(self) -> None:
@@ -80,7 +93,7 @@ class SimulationNode(Node):
         self._is_closing = False
         self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
         config = parameters.declare(self, SimulationConfig)
-        loop_config = parameters.declare(self, LoopConfig)
+        loop_config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
         interface = parameters.declare(self, InterfaceConfig)
         self._prefix = interface.frame_prefix
         self._joints = parameters.declare_joints(self, self._robot.joints)
@@ -97,17 +110,17 @@ class SimulationNode(Node):
         self._transforms = conversions.TransformEncoder(self._tree, self._prefix)
         self._layout = conversions.to_layout(observation.layout(self._robot.mj))
 
-        self._joint_states = self.create_publisher(JointState, "joint_states", 10)
-        self._odom = self.create_publisher(Odometry, "odom", 10)
-        self._imu = self.create_publisher(Imu, "imu/data", 10)
+        self._joint_states = self.create_publisher(JointState, "joint_states", _DEPTH)
+        self._odom = self.create_publisher(Odometry, "odom", _DEPTH)
+        self._imu = self.create_publisher(Imu, "imu/data", _DEPTH)
         self._feet = {
             side: (
                 self._prefix + foot,
-                self.create_publisher(WrenchStamped, f"{side}_foot/wrench", 10),
+                self.create_publisher(WrenchStamped, f"{side}_foot/wrench", _DEPTH),
             )
             for side, foot, _ in self._robot.foot_sensors
         }
-        self._tf = self.create_publisher(TFMessage, "/tf", 100)
+        self._tf = self.create_publisher(TFMessage, "/tf", _DEPTH)
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", 1) if interface.publish_clock else None
         )
@@ -120,27 +133,34 @@ class SimulationNode(Node):
 
         self._sources = graph.CommandSources(self)
         self._conflict = ""
+        self._conflict_end_s = -math.inf
+        self._held: np.ndarray | None = None
+        self._probes = 0
+        self._clocks = graph.ClockSources(self) if interface.publish_clock else None
+        self._clock_conflict = ""
         self.create_subscription(Float64MultiArray, graph.COMMANDS, self.on_commands, 1)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(graph.CHECK_PERIOD_S, self._check_sources, clock=steady)
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self.create_service(Trigger, "simulation/reset", self.on_reset)
-        self.create_service(SetBool, "simulation/pause", self.on_pause)
+        self.create_service(SetBool, graph.PAUSE, self.on_pause)
         self.create_service(Trigger, "simulation/step", self.on_step)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "control loop", self._robot.name, self._health
         )
 
-        self._outbox: deque[tuple[RobotState, bool]] = deque(maxlen=_OUTBOX_SIZE)
+        self._outbox: deque[tuple[RobotState, bool]] = deque(maxlen=_DEPTH)
         self._outbox_ready = threading.Event()
         self._dropped = 0
         self._published_time_ns = 0
+        self._tf_listeners = 0
         self._last_state = self._simulation.state()
         self._publisher_thread = threading.Thread(
             target=self._publish, name="publisher", daemon=True
         )
         self._loop.start()
         self._publisher_thread.start()
+        self.add_on_set_parameters_callback(self.on_parameters)
 
     def destroy_node(self) -> None:
         """Stops the physics, then the node."""
@@ -158,7 +178,9 @@ class SimulationNode(Node):
         if ask and self._mode == "lockstep" and self._observation is not None:
             self._publish_observation(self._observation, state)
             ask = False
-        if len(self._outbox) == _OUTBOX_SIZE:
+        while len(self._outbox) == _DEPTH and self._mode == "lockstep" and not self._is_closing:
+            time.sleep(0.001)  # there physics has time
+        if len(self._outbox) == _DEPTH:
             self._dropped += 1
         self._outbox.append((state, ask))
         self._outbox_ready.set()
@@ -172,7 +194,14 @@ class SimulationNode(Node):
         except CommandError as error:
             self._rejections.add(error)
             return
-        self._loop.command(efforts[self._to_model_order])
+        efforts = efforts[self._to_model_order]
+        if self._mode == "lockstep" and self._sources.is_doubtful and self._probes < _PROBES:
+            # A step would make a second node's answer look like one to the next state.
+            if self._held is not None:
+                self._sources.hear_both()
+            self._held = efforts
+        else:
+            self._loop.command(efforts)
 
     def on_external_wrench(self, message: WrenchStamped) -> None:
         """Takes a push on a link."""
@@ -192,10 +221,9 @@ class SimulationNode(Node):
     def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Stops or resumes time."""
         now = "paused" if request.data else "running"
-        response = self._serve(
-            self._loop.pause(request.data), response, now, f"the simulation was {now} already"
-        )
-        response.success = True
+        already = f"the simulation was {now} already"
+        response = self._serve(self._loop.pause(request.data), response, now, already)
+        response.success |= response.message == already
         return response
 
     def on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -206,6 +234,19 @@ class SimulationNode(Node):
             "advanced one control period",
             "the simulation is running; pause it first (simulation/pause)",
         )
+
+    def on_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        """Takes over another real_time_factor; every other parameter is read-only."""
+        for change in changes:
+            if change.name == "real_time_factor":
+                if self._mode == "lockstep":
+                    reason = "in lockstep time runs as fast as commands come"
+                    return SetParametersResult(successful=False, reason=reason)
+                try:
+                    self._loop.set_real_time_factor(change.value)
+                except ValueError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
 
     def _serve(
         self, future: Future[bool], response: Trigger.Response, done: str, refused: str
@@ -221,14 +262,35 @@ class SimulationNode(Node):
         return response
 
     def _check_sources(self) -> None:
-        """Refuses commands while several nodes send them."""
+        """Refuses commands while several nodes send them, and tells of a second clock."""
         conflict = self._sources.conflict()
         if conflict and not self._conflict:
             self.get_logger().error(f"{conflict}: all commands are refused")
+        elif self._conflict and not conflict:
+            self.get_logger().info("one node commands the joints again")
+            self._conflict_end_s = time.monotonic()
         self._conflict = conflict
+        if self._held is not None and not conflict:
+            self._probes += 1
+            self._loop.command(self._held)
+        elif not self._sources.is_doubtful:
+            self._probes = 0
+        self._held = None
+        conflict = self._clocks.conflict() if self._clocks is not None else ""
+        if conflict:
+            conflict += (
+                ": time jumps back and forth; set publish_clock to false (humanoid sim --no-clock, "
+                "clock:=false) on all simulations but one"
+            )
+            if not self._clock_conflict:
+                self.get_logger().error(conflict)
+        self._clock_conflict = conflict
 
     def _answering_policies(self) -> frozenset[object]:
         """Whoever would answer the next state, by its subscriptions' ids."""
+        if self._conflict or time.monotonic() - self._conflict_end_s < _AFTER_CONFLICT_S:
+            # Whoever is left counts as a newcomer and is asked anew.
+            return frozenset()
         if self._observation is None:
             # It is observation_node that asks the policy.
             return graph.observers(self)
@@ -251,6 +313,8 @@ class SimulationNode(Node):
             else:
                 self._say_result()
             self._diagnostics.publish()
+            states = (self._joint_states, self._odom, self._imu, self._tf)
+            any(not publisher.wait_for_all_acked(_LAST_WORDS) for publisher in states)
             self.context.try_shutdown()
 
     def _say_result(self) -> None:
@@ -280,12 +344,13 @@ class SimulationNode(Node):
         self._imu.publish(conversions.to_imu(state.imu, prefix, stamp))
         for side, (frame, publisher) in self._feet.items():
             publisher.publish(conversions.to_wrench(state.foot_wrenches[side], frame, stamp))
-        if state.time_ns != self._published_time_ns:
-            # While time stands still, repeating these would only make tf2 warn.
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(conversions.to_clock(stamp))
+        listeners = self._tf.get_subscription_count()
+        if state.time_ns != self._published_time_ns or listeners > self._tf_listeners:
+            # While time stands still, repeating it would only make tf2 warn, but for newcomers.
             self._tf.publish(self._transforms.encode(state, stamp))
-            if self._clock_publisher is not None:
-                self._clock_publisher.publish(conversions.to_clock(stamp))
-        self._published_time_ns = state.time_ns
+        self._published_time_ns, self._tf_listeners = state.time_ns, listeners
         self._last_state = state
 
     def _publish_latched(self) -> None:
@@ -298,9 +363,12 @@ class SimulationNode(Node):
         status = self._loop.take_status()
         state = self._last_state
         rate_hz, real_time_factor = self._meter.rates(status.ticks, state.time_ns)
+        is_realtime = self._mode == "realtime"
         health = diagnostics.Health()
         if self._conflict:
             health.report(diagnostics.ERROR, f"{self._conflict}: all commands are refused")
+        if self._clock_conflict:
+            health.report(diagnostics.ERROR, self._clock_conflict)
         if status.error:
             health.report(diagnostics.ERROR, status.error)
         elif status.watchdog == "timeout" and not status.paused:
@@ -316,7 +384,12 @@ class SimulationNode(Node):
             health.report(diagnostics.WARN, f"{late} control ticks came more than a period late")
         if status.divergences > self._meter.divergences:
             health.report(diagnostics.ERROR, status.last_divergence)
+        if self._dropped > self._meter.dropped:
+            health.report(
+                diagnostics.WARN, f"{self._dropped - self._meter.dropped} states are lost"
+            )
         self._meter.overruns, self._meter.divergences = status.overruns, status.divergences
+        self._meter.dropped = self._dropped
         latencies_ms = np.array(status.latencies_s or (np.nan,)) * 1e3
         health.values = {
             "mode": self._mode,
@@ -324,6 +397,7 @@ class SimulationNode(Node):
             "watchdog": status.watchdog,
             "sim_time_s": state.time_ns * 1e-9,
             "real_time_factor": real_time_factor,
+            "real_time_factor_target": self._loop.real_time_factor if is_realtime else math.nan,
             "control_rate_hz": rate_hz,
             "ticks": status.ticks,
             "overruns": status.overruns,
@@ -332,7 +406,7 @@ class SimulationNode(Node):
             "command_latency_p50_ms": float(np.percentile(latencies_ms, 50)),
             "command_latency_p99_ms": float(np.percentile(latencies_ms, 99)),
             "body_height_m": float(state.base_position[2]),
-            "forward_speed_m_s": float(state.qvel[0]),
+            "forward_speed_m_s": rotation.forward_speed(state.base_quaternion_wxyz, state.qvel[:2]),
             "fallen": state.fallen,
             "episode": state.episode,
             "step_count": state.episode_steps,
@@ -348,6 +422,8 @@ class _Meter:
     def __init__(self) -> None:
         self.overruns = 0
         self.divergences = 0
+        self.dropped = 0
+        self._rates = (math.nan, math.nan)
         self._time_s = time.monotonic()
         self._ticks = 0
         self._sim_time_ns = 0
@@ -356,10 +432,11 @@ class _Meter:
         """Control ticks per second [Hz] and simulated seconds per second since the last call."""
         now_s = time.monotonic()
         elapsed_s = now_s - self._time_s
-        rate_hz = (ticks - self._ticks) / elapsed_s
-        factor = (sim_time_ns - self._sim_time_ns) * 1e-9 / elapsed_s
-        self._time_s, self._ticks, self._sim_time_ns = now_s, ticks, sim_time_ns
-        return rate_hz, factor
+        if elapsed_s > _SHORTEST_REPORT_S or math.isnan(self._rates[0]):
+            factor = (sim_time_ns - self._sim_time_ns) * 1e-9 / elapsed_s
+            self._rates = (ticks - self._ticks) / elapsed_s, factor
+            self._time_s, self._ticks, self._sim_time_ns = now_s, ticks, sim_time_ns
+        return self._rates
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,26 +12,36 @@ from functools import partial
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import WrenchStamped
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from humanoid_mujoco_ros.core import observation
+from humanoid_mujoco_ros.core import observation, rotation
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.core.shadow import ShadowModel
 from humanoid_mujoco_ros.core.spring import SpringConfig
 from humanoid_mujoco_ros.core.state import Wrench
 from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
-from humanoid_mujoco_ros.nodes.remote_control import Caller, PolicyClient, SimulationClient
+from humanoid_mujoco_ros.nodes.remote_control import (
+    Caller,
+    Dialogue,
+    PolicyClient,
+    RemoteError,
+    SimulationClient,
+)
 from humanoid_mujoco_ros.nodes.robot_listener import RobotListener
 from humanoid_mujoco_ros.viewer.panel import Figures
-from humanoid_mujoco_ros.viewer.push import PushPlan, heading
+from humanoid_mujoco_ros.viewer.push import PushPlan
 from humanoid_mujoco_ros.viewer.status import NodeStatus, Problem, StatusBoard, robot_silence
 from humanoid_mujoco_ros.viewer.view import View, ViewerConfig
 
 _NICENESS = 10
 """A picture may come late; a command may not."""
-_LOST_S = 1.0
-"""A robot that says nothing for so long is no longer pushed."""
+_SPECTATORS = ("force_marker_node", "recorder", "rosbag2_recorder")
+"""They hear pushes, but no push moves them."""
+_TIMEOUT_S = 3.0
+"""For simulation_node to take a parameter."""
 
 
 class ViewerNode(Node):
@@ -41,8 +51,8 @@ class ViewerNode(Node):
 
     Publishes: external_wrench, once per state of the robot while it is pushed; /diagnostics.
 
-    Calls: simulation/pause, simulation/step, simulation/reset; policy_node's get_state,
-    change_state and set_parameters.
+    Calls: simulation/pause, simulation/step, simulation/reset; simulation_node's set_parameters;
+    policy_node's get_state, change_state and set_parameters.
 
     Parameters: the fields of ViewerConfig, of SpringConfig, of ModelConfig (its path as `model`),
     and `joint_map`.
@@ -71,10 +81,14 @@ class ViewerNode(Node):
         self._started_s = time.monotonic()
         self._stamp_ns: int | None = None
         self._pushed_links: set[str] = set()
+        self._is_pushable = False
         self._frames_reported = 0
 
         self._caller = Caller()
         self._simulation = SimulationClient(self, self._caller)
+        self._simulation_parameters = self.create_client(
+            SetParameters, "simulation_node/set_parameters"
+        )
         self._policy = PolicyClient(self, self._caller)
         self._view = View(self._config, spring, self._shadow, self)
         self._listener = RobotListener(
@@ -128,8 +142,7 @@ class ViewerNode(Node):
     def draw(self) -> None:
         """Draws the next frame."""
         self._caller.check_timeouts()
-        age_s = self._listener.age_s
-        if age_s is None or age_s > _LOST_S:
+        if self._silence() is not None:
             self._view.robot_lost()
         self._view.draw(self._figures, self._efforts)
 
@@ -160,9 +173,23 @@ class ViewerNode(Node):
         """Starts a new episode."""
         self._simulation.reset(self._on_simulation_answer)
 
+    def set_speed(self, factor: float) -> None:
+        """Sets the real-time factor that the simulation aims at."""
+        self._caller.run(self._speed_set(factor), self._on_simulation_answer)
+
     def push(self, plan: PushPlan) -> None:
         """Pushes the robot."""
         self._view.push(plan)
+
+    def _speed_set(self, factor: float) -> Dialogue:
+        value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=factor)
+        request = SetParameters.Request(
+            parameters=[Parameter(name="real_time_factor", value=value)]
+        )
+        response = yield self._simulation_parameters, request, _TIMEOUT_S
+        if not response.results[0].successful:
+            raise RemoteError(response.results[0].reason)
+        return f"speed {factor:g}"
 
     def _on_simulation_answer(self, text: str, is_error: bool) -> None:
         self._view.panel.show_simulation_note(text if is_error else "")
@@ -184,33 +211,39 @@ class ViewerNode(Node):
         now_s = time.monotonic()
         board = self._board
         problems = board.problems(now_s)
-        silence = robot_silence(
-            self._listener.age_s, self._started_s, now_s, self._listener.silence()
-        )
+        silence = self._silence()
         if silence:
             problems.insert(0, silence)
         is_seen = self._listener.age_s is not None
         quaternion = self._shadow.body_quaternions_wxyz[1]
         base = self._shadow.body_positions[1]
         velocity = self._shadow.point_velocity(self._robot.bodies[0], base)
-        yaw = heading(quaternion)
-        forward = velocity[0] * math.cos(yaw) + velocity[1] * math.sin(yaw)
+        forward = rotation.forward_speed(quaternion, velocity)
         simulation = partial(board.number, "simulation_node", now_s=now_s)
         figures = Figures(
             body_height_m=float(base[2]) if is_seen else math.nan,
-            forward_speed_m_s=float(forward) if is_seen else math.nan,
+            forward_speed_m_s=forward if is_seen else math.nan,
             step_count=simulation("step_count"),
             episode_return=simulation("episode_return"),
             control_rate_hz=simulation("control_rate_hz"),
             latency_ms=simulation("command_latency_p50_ms"),
             real_time_factor=simulation("real_time_factor"),
+            real_time_factor_target=simulation("real_time_factor_target"),
             time_s=math.nan if self._stamp_ns is None else self._stamp_ns * 1e-9,
             policy=board.text("policy_node", "policy", now_s),
             is_policy_active=board.flag("policy_node", "active", now_s),
             is_paused=board.flag("simulation_node", "paused", now_s),
-            is_pushable=self._wrenches.get_subscription_count() > 0,
+            is_pushable=self._is_pushable,
         )
         return figures, problems
+
+    def _silence(self) -> Problem | None:
+        """What to say of a robot that is not seen; in lockstep a paused one is silent."""
+        now_s = time.monotonic()
+        if self._board.flag("simulation_node", "paused", now_s):
+            return None
+        listener = self._listener
+        return robot_silence(listener.age_s, self._started_s, now_s, listener.silence())
 
     def _efforts(self) -> np.ndarray:
         """(n,) [N·m] by joint; NaN where the robot does not measure them."""
@@ -222,10 +255,11 @@ class ViewerNode(Node):
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()
-        age_s = self._listener.age_s
-        silence = robot_silence(age_s, self._started_s, time.monotonic(), self._listener.silence())
+        silence = self._silence()
         if silence:
             health.report(diagnostics.WARN, silence.text)
+        subscribers = self.get_subscriptions_info_by_topic(self._wrenches.topic_name)
+        self._is_pushable = any(info.node_name not in _SPECTATORS for info in subscribers)
         frames, self._frames_reported = self._view.frames - self._frames_reported, self._view.frames
         health.values = {
             "url": self._view.url,

@@ -10,7 +10,6 @@ import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import observation
 from humanoid_mujoco_ros.core.model import RobotModel
 from humanoid_mujoco_ros.training.mirror import Mirror
 from humanoid_mujoco_ros.training.tasks import Task, Transition
@@ -127,9 +126,9 @@ class VectorEnvironment:
         return self.observe(), self.privileged()
 
     def observe(self) -> Array:
-        """(N, observations), cfrc_ext masked; a new array."""
-        return observation.observe(
-            self._qpos, self._qvel, self._cinert, self._cvel, self._qfrc_actuator, None
+        """(N, observations) what the task's policy reads; a new array."""
+        return self.task.observe(
+            self._qpos, self._qvel, self._cinert, self._cvel, self._qfrc_actuator
         )
 
     def privileged(self) -> Array:

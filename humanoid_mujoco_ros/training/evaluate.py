@@ -22,11 +22,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from humanoid_mujoco_ros.core import checkpoint as checkpoints
-from humanoid_mujoco_ros.core import observation, policy_source
+from humanoid_mujoco_ros.core import observation, policy_source, rotation
 from humanoid_mujoco_ros.core.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.core.policy import NORMALIZATION_EPSILON, Network
-from humanoid_mujoco_ros.training.tasks import humanoid_v4_reset, outside_healthy_height
+from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.core.simulation import healthy_height_m
+from humanoid_mujoco_ros.training.tasks import humanoid_v4_reset, outside_height
 
 Array = NDArray[np.float64]
 Report = Callable[[float], None]
@@ -55,7 +57,8 @@ class EvaluateOptions:
     """humanoid_v4: Gymnasium's environment at its own 66.67 Hz, mean return of 1,000 steps.
     episodes: at 100 Hz, 15 s episodes as they are and with each command one control period late,
     and 10-minute episodes. pushes: at 100 Hz, 0.2 s on the torso from random headings; survived
-    if still up 6 s later. A robot has fallen when its torso leaves 1 to 2 m, as in Humanoid-v4."""
+    if still up 6 s later. A robot has fallen when its torso leaves 1 to 2 m, as in Humanoid-v4;
+    another robot, when its root leaves 5/7 to 10/7 of the height at which it starts."""
     episodes: int = 100
     """Episodes of humanoid_v4 and of 15 s."""
     long_episodes: int = 10
@@ -66,6 +69,10 @@ class EvaluateOptions:
     """Forces of the pushes [N]."""
     delay_steps: int = 0
     """Control periods by which commands are late in the pushes battery."""
+    observation: Literal["simulation", "shadow"] = "simulation"
+    """episodes and pushes: what the policy reads. simulation: the simulation's own observation.
+    shadow: one made of the joint states and the base's state alone, as observation_node makes it
+    on a robot."""
     sample: bool = False
     """Draw actions from the Gaussian, as CleanRL's evaluation does, instead of its mean."""
     seed: int = 0
@@ -141,6 +148,40 @@ class BatchPolicy:
         self._count[ids] = total
 
 
+class ShadowObserver:
+    """Observes simulated robots by what hardware would publish, as observation_node does."""
+
+    def __init__(self, robot: RobotModel) -> None:
+        """One shadow model poses as one robot after the other."""
+        self._shadow = ShadowModel(robot)
+
+    def observe(self, qpos: Array, qvel: Array, qfrc_actuator: Array) -> Array:
+        """(N, observations) of N robots, without contact forces; a new array.
+
+        Args:
+            qpos: (N, nq) [m, rad].
+            qvel: (N, nv) [m/s, rad/s].
+            qfrc_actuator: (N, nv) [N, N·m].
+        """
+        robot = self._shadow.robot
+        quaternion = rotation.normalized(qpos[:, 3:7])
+        # The twist of odom is in base_link; MuJoCo has the linear velocity in the world.
+        linear = rotation.rotate(rotation.conjugate(quaternion), qvel[:, :3])
+        observed = np.empty((len(qpos), observation.size(robot.mj)))
+        for i in range(len(qpos)):
+            self._shadow.set_state(
+                qpos[i, :3],
+                quaternion[i],
+                linear[i],
+                qvel[i, 3:6],
+                qpos[i, robot.qpos_indices],
+                qvel[i, robot.dof_indices],
+                qfrc_actuator[i, robot.dof_indices],
+            )
+            observed[i] = self._shadow.observation()
+        return observed
+
+
 @dataclass(frozen=True)
 class Trial:
     """N episodes of a fixed length, each perhaps with one push."""
@@ -183,17 +224,28 @@ def run_trial(
     threads: int = 0,
     sample: bool = False,
     report: Report = lambda share: None,
+    observer: ShadowObserver | None = None,
 ) -> Outcome:
     """Simulates a trial; a fallen robot is simulated no further.
 
     The push acts at the root's origin, horizontally, fixed in the world. It does not show in the
     observation. cfrc_ext, for a policy that reads it, is that of the last physics step.
+
+    Args:
+        robot: Whom to simulate.
+        checkpoint: What drives it.
+        trial: What happens.
+        seed: Of the initial states and the drawn actions.
+        threads: Of the physics; 0: one for each core.
+        sample: Draw the actions instead of taking their mean.
+        report: Hears of the progress.
+        observer: Makes the observations; None: they are the simulation's own.
     """
     n = trial.n
     random = np.random.default_rng(seed)
     policy = BatchPolicy(checkpoint, robot, n, sample, seed)
     block = next(b for b in observation.layout(robot.mj) if b.name == "cfrc_ext")
-    reads_contact = bool(np.any(checkpoint.weights[0][:, block.slice]))
+    reads_contact = observer is None and bool(np.any(checkpoint.weights[0][:, block.slice]))
     model = robot.mj
     if not reads_contact:  # only the sensors make MuJoCo compute contact forces
         model = _without_sensors(model)
@@ -217,6 +269,7 @@ def run_trial(
         push = trial.force_n * np.column_stack(
             (np.cos(trial.heading_rad), np.sin(trial.heading_rad))
         )
+    healthy = healthy_height_m(robot)
     waiting = [np.zeros((n, model.nu)) for _ in range(trial.delay_steps)]
     up = np.ones(n, dtype=bool)
     upright_steps = np.zeros(n)
@@ -227,14 +280,17 @@ def run_trial(
             break
         if step % 50 == 0:
             report(step / steps)
-        observed = observation.observe(
-            qpos[ids],
-            qvel[ids],
-            cinert[ids],
-            cvel[ids],
-            qfrc_actuator[ids],
-            None if contact is None else contact[ids],
-        )
+        if observer is not None:
+            observed = observer.observe(qpos[ids], qvel[ids], qfrc_actuator[ids])
+        else:
+            observed = observation.observe(
+                qpos[ids],
+                qvel[ids],
+                cinert[ids],
+                cvel[ids],
+                qfrc_actuator[ids],
+                None if contact is None else contact[ids],
+            )
         action = np.zeros((n, model.nu))
         action[ids] = policy.actions(observed, ids)
         waiting.append(action)
@@ -244,7 +300,7 @@ def run_trial(
         batch.step(ids, nstep=robot.config.steps_per_control)
         effort += np.square(applied).mean(axis=1) * up
         upright_steps += up
-        up[ids] = ~outside_healthy_height(qpos[ids]) & np.isfinite(qpos[ids]).all(axis=1)
+        up[ids] = ~outside_height(qpos[ids], healthy) & np.isfinite(qpos[ids]).all(axis=1)
     report(1.0)
     w, x, y, z = qpos[:, 3:7].T
     return Outcome(
@@ -336,6 +392,7 @@ def evaluate(
     robot = RobotModel(_model_config(options.model))
     result: dict[str, Any] = {"policy": name}
     chosen = options.battery
+    observer = ShadowObserver(robot) if options.observation == "shadow" else None
 
     def job(label: str) -> Report:
         task = progress.add_task(f"{name}: {label}", total=1.0)
@@ -367,12 +424,13 @@ def evaluate(
                     options.threads,
                     options.sample,
                     job(label),
+                    observer,
                 )
                 rows[label] = summarise(outcome, duration_s)
         result["episodes"] = rows
     if chosen in ("all", "pushes"):
         result["pushes"] = [
-            _pushes(robot, checkpoint, force, options, job(f"{force:.0f} N"))
+            _pushes(robot, checkpoint, force, options, job(f"{force:.0f} N"), observer)
             for force in options.forces_n
         ]
     return result
@@ -384,6 +442,7 @@ def _pushes(
     force_n: float,
     options: EvaluateOptions,
     report: Report,
+    observer: ShadowObserver | None,
 ) -> dict[str, Any]:
     n = options.pushes
     random = np.random.default_rng(options.seed + 1)
@@ -393,7 +452,7 @@ def _pushes(
     duration_s = PUSH_AT_S[1] + PUSH_S + PUSH_SURVIVED_AFTER_S
     trial = Trial(n, duration_s, options.delay_steps, force_n, heading, at)
     outcome = run_trial(
-        robot, checkpoint, trial, options.seed, options.threads, options.sample, report
+        robot, checkpoint, trial, options.seed, options.threads, options.sample, report, observer
     )
     # Falls later than 6 s after the push do not count, as the push may have come early.
     survived = outcome.upright_s >= at + PUSH_S + PUSH_SURVIVED_AFTER_S - 1e-6
@@ -409,8 +468,11 @@ def _pushes(
     }
 
 
-def print_tables(results: Sequence[dict[str, Any]], console: Console) -> None:
+def print_tables(
+    results: Sequence[dict[str, Any]], console: Console, options: EvaluateOptions
+) -> None:
     """One table for each battery, a row for each policy."""
+    seen = ", observed through the shadow model" if options.observation == "shadow" else ""
     if any("humanoid_v4" in r for r in results):
         table = Table(title="Humanoid-v4 (Gymnasium, 66.67 Hz, at most 1,000 steps)")
         for column in ("policy", "return", "std", "min", "length", "falls", "speed m/s"):
@@ -429,7 +491,7 @@ def print_tables(results: Sequence[dict[str, Any]], console: Console) -> None:
                 )
         console.print(table)
     if any("episodes" in r for r in results):
-        table = Table(title="Episodes (100 Hz, RK4 0.0025 s x 4)")
+        table = Table(title=f"Episodes (100 Hz, RK4 0.0025 s x 4){seen}")
         for column in (
             "policy", "episodes", "falls", "upright s", "speed m/s", "drift m", "sideways m",
             "turn deg", "mean ctrl²",
@@ -450,7 +512,7 @@ def print_tables(results: Sequence[dict[str, Any]], console: Console) -> None:
                 )
         console.print(table)
     if any("pushes" in r for r in results):
-        table = Table(title=f"Pushes of {PUSH_S} s on the torso, still up 6 s later")
+        table = Table(title=f"Pushes of {PUSH_S} s on the torso, still up 6 s later{seen}")
         table.add_column("policy")
         forces = sorted({p["force_n"] for r in results for p in r.get("pushes", [])})
         for force in forces:
@@ -517,7 +579,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print_tables(results, console)
+    print_tables(results, console, options)
     if options.output is not None:
         for path in write_results(results, options):
             console.print(f"wrote {path}")

@@ -73,7 +73,8 @@ def find_mirror(robot: RobotModel) -> RobotMirror | None:
     """The symmetry of `robot`, read from left/right in its names and from its joint axes.
 
     Returns:
-        None if it has none: a partner is missing or its axis is no mirror image.
+        None if it has none: a partner is missing, differs in its motor, or its axis is no mirror
+        image.
     """
     bodies = _partners(("world", *robot.bodies))
     joints = _partners(robot.joints)
@@ -84,8 +85,8 @@ def find_mirror(robot: RobotModel) -> RobotMirror | None:
     axes = data.xaxis[1:]
     images = axes[joints] * _AXIAL
     alignment = np.einsum("ij,ij->i", images, axes)
-    gear_differs = np.any(robot.gear[joints] != robot.gear)
-    if gear_differs or np.any(np.abs(alignment) < 0.999):
+    motors = np.stack((robot.gear, robot.effort_limits))
+    if np.any(motors[:, joints] != motors) or np.any(np.abs(alignment) < 0.999):
         return None
     sign = np.sign(alignment)
     joint = Mirror(joints, sign)

@@ -31,13 +31,12 @@ from humanoid_mujoco_ros.core.checkpoint import Checkpoint
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.core.policy import NORMALIZATION_EPSILON
 from humanoid_mujoco_ros.training.environment import PRIVILEGED_MIRROR, VectorEnvironment
-from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
+from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror
 from humanoid_mujoco_ros.training.tasks import make_task
 from humanoid_mujoco_ros.training.train import TrainingError, TrainOptions
 
-ACTION_SCALE = 0.4
-"""control signal = ACTION_SCALE × output of the network."""
-ACTION_LIMIT = 0.4
+HUMANOID_ACTION_LIMIT = 0.4
+"""Control range, ±, of Gymnasium's humanoid, to which --initial-std refers."""
 OBSERVATION_CLIP = 10.0
 TRAINING_SUFFIX = ".training"
 """Beside a policy: its critic and the state of its training, a safetensors file."""
@@ -139,7 +138,7 @@ class Agent(nn.Module):
         self.critic = Network(
             Mirror.join(seen, privileged), options.hidden, Mirror.identity(1), 1.0, symmetric
         )
-        log_std = float(np.log(options.initial_std / ACTION_SCALE))
+        log_std = float(np.log(options.initial_std / HUMANOID_ACTION_LIMIT))
         self.raw_log_std = nn.Parameter(torch.full((mirror.action.index.size,), log_std))
         self._action_index = torch.from_numpy(mirror.action.index)
 
@@ -148,7 +147,7 @@ class Agent(nn.Module):
         return 0.5 * (self.raw_log_std + self.raw_log_std[self._action_index])
 
     def mean(self, seen: Tensor) -> Tensor:
-        """(B, actions) mean of the network's output, before ACTION_SCALE."""
+        """(B, actions) mean of the network's output, in units of the action limits."""
         result: Tensor = self.actor(seen, self._bfloat16)
         return result
 
@@ -219,11 +218,12 @@ class Trainer:
         seed = options.seed + 1000 * team.rank
         torch.manual_seed(options.seed)
         self.robot = _robot(options)
+        self.action_limits = action_limits(self.robot)
         task = make_task(options.task, self.robot, options.speed_m_s)
         self.environment = VectorEnvironment(
             self.robot, task, options.environments, options.environment, seed
         )
-        found = find_mirror(self.robot) if options.symmetric else None
+        found = task.mirror(self.robot) if options.symmetric else None
         self.symmetric = found is not None
         size = self.environment.observe().shape[1]
         self.mirror = found or RobotMirror(Mirror.identity(size), Mirror.identity(self.robot.mj.nu))
@@ -251,13 +251,14 @@ class Trainer:
 
     def _start(self) -> None:
         """Fresh networks; a second of random actions says which columns vary."""
-        environment, options = self.environment, self.options
+        environment, options, limits = self.environment, self.options, self.action_limits
         environment.reset()
         random = np.random.default_rng(options.seed)
         batch = []
         for _ in range(50):
-            action = random.normal(0.0, options.initial_std, (environment.n, self.robot.mj.nu))
-            batch.append(environment.step(np.clip(action, -0.4, 0.4)).observation)
+            action = random.normal(0.0, options.initial_std, (environment.n, limits.size))
+            action *= limits / HUMANOID_ACTION_LIMIT
+            batch.append(environment.step(np.clip(action, -limits, limits)).observation)
         seen = np.concatenate(batch)
         moving = self.team.sum(seen.std(axis=0)) > 1e-6
         if self.symmetric:
@@ -282,14 +283,16 @@ class Trainer:
         self.statistics = Statistics(mean.copy(), var.copy(), STATISTICS_MEMORY)
         self.agent = Agent(self.mirror, self.columns, self.options, self.symmetric)
         weights = [policy_checkpoint.weights[0][:, self.columns], *policy_checkpoint.weights[1:]]
+        biases = list(policy_checkpoint.biases)
+        scale = (1 / self.action_limits).astype(np.float32)
+        weights[-1] = weights[-1] * scale[:, None]
+        biases[-1] = biases[-1] * scale
         with torch.no_grad():
             for i, layer in enumerate(self.agent.actor.linear()):
-                scale = 1 / ACTION_SCALE if i == len(weights) - 1 else 1.0
-                layer.weight.copy_(torch.from_numpy(weights[i] * np.float32(scale)))
-                bias = policy_checkpoint.biases[i] * np.float32(scale)
-                layer.bias.copy_(torch.from_numpy(bias))
+                layer.weight.copy_(torch.from_numpy(weights[i]))
+                layer.bias.copy_(torch.from_numpy(biases[i]))
                 layer.symmetrise()
-            log_std = policy_checkpoint.log_std - np.float32(np.log(ACTION_SCALE))
+            log_std = policy_checkpoint.log_std - self._log_limits
             self.agent.raw_log_std.copy_(torch.from_numpy(log_std))
         same_task = policy_checkpoint.task == self.options.task
         self._resume_training(path.with_suffix(TRAINING_SUFFIX), same_task)
@@ -330,12 +333,13 @@ class Trainer:
                 weight, bias = layer.weight, layer.bias
                 weights.append(weight.numpy().copy())
                 biases.append(bias.numpy().copy())
-            log_std = self.agent.log_std().numpy() + np.float32(np.log(ACTION_SCALE))
+            log_std = self.agent.log_std().numpy() + self._log_limits
         first = np.zeros((weights[0].shape[0], self.statistics.mean.size), dtype=np.float32)
         first[:, self.columns] = weights[0]
         weights[0] = first
-        weights[-1] = weights[-1] * np.float32(ACTION_SCALE)
-        biases[-1] = biases[-1] * np.float32(ACTION_SCALE)
+        scale = self.action_limits.astype(np.float32)
+        weights[-1] = weights[-1] * scale[:, None]
+        biases[-1] = biases[-1] * scale
         return Checkpoint(
             weights=tuple(weights),
             biases=tuple(biases),
@@ -347,7 +351,9 @@ class Trainer:
             observation_mean=self.statistics.mean.copy(),
             observation_var=self.statistics.var.copy(),
             observation_clip=OBSERVATION_CLIP,
-            action_limit=ACTION_LIMIT,
+            # Of a joint whose own limit is lower, it is the motor that keeps to it.
+            action_limit=float(self.action_limits.max()),
+            input=self.environment.task.input_name,
             task=self.options.task,
         )
 
@@ -411,6 +417,11 @@ class Trainer:
         centre = 0.5 * (mean + image)
         return centre, 0.5 * (var + image_var) + np.square(0.5 * (mean - image))
 
+    @property
+    def _log_limits(self) -> NDArray[np.float32]:
+        """(actions,) what turns log_std of the network's output into that of the action."""
+        return np.log(self.action_limits).astype(np.float32)
+
     # ---------------------------------------------------------------- one iteration
 
     def _network_input(self, observed: NDArray[np.float64]) -> Tensor:
@@ -435,7 +446,7 @@ class Trainer:
     @torch.no_grad()
     def collect(self) -> dict[str, Tensor]:
         """Steps the environments; returns the samples, flattened over time and environment."""
-        options, environment = self.options, self.environment
+        options, environment, limits = self.options, self.environment, self.action_limits
         steps, n = options.steps, environment.n
         keys = ("seen", "privileged", "output", "log_probability", "value", "reward", "ended")
         rows: dict[str, list[Tensor]] = {key: [] for key in keys}
@@ -456,7 +467,7 @@ class Trainer:
             rows["output"].append(output)
             rows["log_probability"].append(self.agent.log_probability(mean, output))
             rows["value"].append(self._value(seen, self.privileged))
-            action = np.clip(ACTION_SCALE * output.double().numpy(), -ACTION_LIMIT, ACTION_LIMIT)
+            action = np.clip(limits * output.double().numpy(), -limits, limits)
             result = environment.step(action)
             reward = result.reward.copy()
             self.episode_return += reward
@@ -639,6 +650,7 @@ class Trainer:
                     continue
                 now = time.monotonic()
                 counts = self.counts
+                std = torch.exp(self.agent.log_std().detach())
                 log.write(
                     {
                         "elapsed_s": now - started,
@@ -651,8 +663,7 @@ class Trainer:
                         / (counts["steps"] * self.robot.control_period_s / 60.0),
                         "falls_per_push": self.fall_rate,
                         "push_level": self.environment.push_level,
-                        "std": float(torch.exp(self.agent.log_std().detach()).mean())
-                        * ACTION_SCALE,
+                        "std": float(np.mean(self.action_limits * std.numpy())),
                         "kl": losses["kl"],
                         "value_loss": losses["value_loss"],
                         "learning_rate": self.learning_rate,
@@ -758,6 +769,7 @@ def train(options: TrainOptions) -> None:
     if options.symmetric and any(width % 2 for width in options.hidden):
         raise TrainingError("--hidden widths must be even, or use --no-symmetric")
     robot = _robot(options)
+    action_limits(robot)  # refuses a range that cannot be used
     if options.resume:
         _resumable(options.resume, robot, options)
     stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
@@ -806,6 +818,23 @@ def _robot(options: TrainOptions) -> RobotModel:
     if options.model:
         config = dataclasses.replace(config, left_foot="", right_foot="")
     return RobotModel(config)
+
+
+def action_limits(robot: RobotModel) -> NDArray[np.float64]:
+    """(actions,) the control signal at which each motor is at its limit, by actuator.
+
+    Raises:
+        TrainingError: A control range does not have 0 inside.
+    """
+    low, high = robot.mj.actuator_ctrlrange.T
+    limits: NDArray[np.float64] = np.minimum(-low, high)
+    for joint, start, end, limit in zip(robot.action_joints, low, high, limits, strict=True):
+        if not limit > 0:
+            raise TrainingError(
+                f"the motor of joint '{joint}' has the ctrlrange {start:g} to {end:g}, "
+                "expected one with 0 inside"
+            )
+    return limits
 
 
 def _resumable(policy: str, robot: RobotModel, options: TrainOptions) -> tuple[Path, Checkpoint]:

@@ -1,4 +1,4 @@
-"""Tasks: what a policy is rewarded for, how an episode starts and when it has failed."""
+"""Tasks: what a policy reads and is rewarded for, how an episode starts and when it has failed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.core import observation
 from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.core.simulation import healthy_height_m
+from humanoid_mujoco_ros.training.mirror import RobotMirror, find_mirror
 
 Array = NDArray[np.float64]
 
-HEALTHY_HEIGHT_M = (1.0, 2.0)
-"""Humanoid-v4: outside of this range of the root's height an episode has failed."""
 LONGEST_STRIDE_S = 0.4
 """A foot that stays up longer earns nothing more."""
+CREEP_M_S = 0.15
+"""Scale of the slow drift that a standing robot is to avoid."""
 RESET_NOISE = 0.01
 """Humanoid-v4: an episode starts at the model's pose ± this, uniformly, in qpos and qvel."""
 
@@ -55,6 +58,16 @@ class Task(Protocol):
     """What a policy learns to do."""
 
     name: str
+    input_name: str
+    """What its policy reads, as a checkpoint records it (`Checkpoint.input`)."""
+
+    def observe(
+        self, qpos: Array, qvel: Array, cinert: Array, cvel: Array, qfrc_actuator: Array
+    ) -> Array:
+        """(N, observations) what the policy reads of N simulations' states; a new array."""
+
+    def mirror(self, robot: RobotModel) -> RobotMirror | None:
+        """How input and actions look in a mirror; None without a left-right symmetry."""
 
     def reward(self, step: Transition) -> Array:
         """(N,) reward of each simulation."""
@@ -77,9 +90,9 @@ def humanoid_v4_reward(forward_velocity: Array, action: Array) -> Array:
     return reward
 
 
-def outside_healthy_height(qpos: Array) -> NDArray[np.bool_]:
-    """(N,) the failure of Humanoid-v4."""
-    low, high = HEALTHY_HEIGHT_M
+def outside_height(qpos: Array, range_m: tuple[float, float]) -> NDArray[np.bool_]:
+    """(N,) the failure of Humanoid-v4: the root's height is not within `range_m`."""
+    low, high = range_m
     return ~((qpos[:, 2] > low) & (qpos[:, 2] < high))
 
 
@@ -93,13 +106,37 @@ def humanoid_v4_reset(
     return qpos, qvel
 
 
-class Walk:
+class HumanoidV4Task:
+    """What the tasks here have in common: Humanoid-v4's observation, start and failure."""
+
+    input_name = observation.INPUT_NAME
+
+    def __init__(self, robot: RobotModel) -> None:
+        """Finds how low `robot` may get."""
+        self._healthy_height_m = healthy_height_m(robot)
+
+    def observe(
+        self, qpos: Array, qvel: Array, cinert: Array, cvel: Array, qfrc_actuator: Array
+    ) -> Array:
+        """Without contact forces, which a robot cannot measure."""
+        return observation.observe(qpos, qvel, cinert, cvel, qfrc_actuator, None)
+
+    def failed(self, qpos: Array) -> NDArray[np.bool_]:
+        """See `outside_height`."""
+        return outside_height(qpos, self._healthy_height_m)
+
+    mirror = staticmethod(find_mirror)
+    reset = staticmethod(humanoid_v4_reset)
+
+
+class Walk(HumanoidV4Task):
     """Walk along world +x: Humanoid-v4's reward with its speed capped, long steps, manners."""
 
     name = "walk"
 
     def __init__(self, robot: RobotModel, speed_m_s: float) -> None:
         """Finds the arms of `robot`; walking faster than `speed_m_s` earns nothing."""
+        super().__init__(robot)
         self.speed_m_s = speed_m_s
         self._velocity_costs = _joint_velocity_costs(robot, 0.002, 0.004)
 
@@ -116,32 +153,29 @@ class Walk:
         )
         return reward
 
-    failed = staticmethod(outside_healthy_height)
-    reset = staticmethod(humanoid_v4_reset)
 
-
-class Balance:
+class Balance(HumanoidV4Task):
     """Stay where you are and look along world +x."""
 
     name = "balance"
 
     def __init__(self, robot: RobotModel) -> None:
         """Finds the arms of `robot`."""
+        super().__init__(robot)
         self._velocity_costs = _joint_velocity_costs(robot, 0.002, 0.004)
 
     def reward(self, step: Transition) -> Array:
         """See the class."""
+        drift = np.linalg.norm(step.mean_velocity, axis=-1)
         reward: Array = (
             5.0
             + 2.0 * np.exp(-4.0 * np.square(step.com_velocity).sum(axis=-1))
-            - 2.0 * np.linalg.norm(step.mean_velocity, axis=-1)
+            + 2.0 * np.exp(-drift / CREEP_M_S)
+            - 2.0 * drift
             - 0.1 * np.square(step.action).sum(axis=-1)
             + _manners(step, self._velocity_costs)
         )
         return reward
-
-    failed = staticmethod(outside_healthy_height)
-    reset = staticmethod(humanoid_v4_reset)
 
 
 def _manners(step: Transition, velocity_costs: Array) -> Array:

@@ -87,12 +87,13 @@ class TrainOptions:
     final_target_kl: float = 0.006
     """The same at the end; it is lowered linearly over the last third of the time."""
     initial_std: float = 0.148
-    """Standard deviation of the actions at the start [control signal]."""
+    """Standard deviation of the actions at the start [control signal], for motors with a control
+    range of ± 0.4 as the humanoid's; for others in proportion."""
     symmetric: bool = True
     """Build the left-right symmetry of the robot, if it has one, into the networks."""
     bfloat16: bool = True
     """Hidden layers compute in bfloat16 while training."""
-    fall_rate_per_push: tuple[float, float] = (0.15, 0.20)
+    fall_rate_per_push: tuple[float, float] = (0.25, 0.30)
     """The pushes grow while fewer falls than the first come on a push, and shrink above the
     second."""
     push_level: float | None = None

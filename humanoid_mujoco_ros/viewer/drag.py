@@ -105,6 +105,7 @@ class MouseDrag:
         if target is None:
             return None
         self._drag.move(self._drag.client, target, rotation.IDENTITY, self._heard_s)
-        if self._drag.expire(now_s):
+        if self._drag.is_client_lost(now_s):
+            self.release()
             return None
         return self._drag.pull()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +30,9 @@ OTHER_POLICY = "file or hf://…"
 _GOOD, _WARN, _BAD = "#1f9d55", "#d98200", "#d32f3f"
 _PLOT_HEIGHT_PX = 92
 _WINDOW_S = 30.0
+_SLOWEST, _FASTEST = 0.1, 2.0
+_ECHO_S = 2.5
+"""So long after a person moved the slider, the simulation may still tell the speed before."""
 
 HISTORY_NAMES = (
     "body height",
@@ -60,6 +64,9 @@ class Actions(Protocol):
     def reset(self) -> None:
         """Starts a new episode."""
 
+    def set_speed(self, factor: float) -> None:
+        """Lets so many simulated seconds pass in a second."""
+
     def push(self, plan: PushPlan) -> None:
         """Pushes the robot."""
 
@@ -76,6 +83,8 @@ class Figures:
     latency_ms: float = math.nan
     """From the observation to its command, median of the last second."""
     real_time_factor: float = math.nan
+    real_time_factor_target: float = math.nan
+    """What the simulation aims at; it has no such aim in lockstep."""
     time_s: float = math.nan
     """The robot's."""
     policy: str = ""
@@ -127,6 +136,7 @@ class Panel:
         self._tiles = self._gui.add_html("")
         self._policies = policies
         self._is_policy_shown = False
+        self._speed_chosen_s = -math.inf
         self._simulation_folder = self._gui.add_folder("Simulation", visible=False)
         self._build_simulation()
         self._policy_folder = self._gui.add_folder("Policy", visible=False)
@@ -144,6 +154,7 @@ class Panel:
         self._health.content = _health_html(figures, problems)
         self._tiles.content = _tiles_html(figures)
         self._simulation_folder.visible = figures.is_paused is not None
+        self._show_speed(figures.real_time_factor_target)
         self._time.options = _PAUSED_BUTTONS if figures.is_paused else _RUNNING_BUTTONS
         self._policy_folder.visible = figures.is_policy_active is not None
         self._start.visible = not figures.is_policy_active
@@ -174,6 +185,16 @@ class Panel:
         """Lists the pushes, the latest first."""
         self._push_log.content = "".join(_note_html(text, "inherit") for text in reversed(outcomes))
 
+    def _show_speed(self, target: float) -> None:
+        self._speed.visible = math.isfinite(target)
+        if self._speed.visible and time.monotonic() - self._speed_chosen_s > _ECHO_S:
+            self._speed.value = min(max(target, _SLOWEST), _FASTEST)  # type: ignore[misc]
+
+    def _choose_speed(self, factor: float) -> None:
+        if factor == self._speed.value:  # else the slider has been moved on
+            self._speed_chosen_s = time.monotonic()
+            self._actions.set_speed(factor)
+
     # How it is built.
 
     def _build_simulation(self) -> None:
@@ -182,6 +203,15 @@ class Panel:
                 "Time",
                 _PAUSED_BUTTONS,
                 hint="Step: one control period. Reset: stand the robot up at the origin.",
+            )
+            self._speed = self._gui.add_slider(
+                "Speed",
+                min=_SLOWEST,
+                max=_FASTEST,
+                step=0.05,
+                initial_value=1.0,
+                visible=False,
+                hint="Simulated seconds per second; 1 is real time",
             )
             self._simulation_note = self._gui.add_html("")
         actions = {
@@ -194,6 +224,12 @@ class Panel:
         @self._time.on_click
         async def _(event: viser.GuiEvent[viser.GuiButtonGroupHandle]) -> None:
             self._post(actions[event.target.value])
+
+        @self._speed.on_update
+        async def _(event: viser.GuiEvent[viser.GuiSliderHandle[float]]) -> None:
+            factor = float(event.target.value)  # the browser has integers too
+            if event.client_id is not None:  # a person has moved it
+                self._post(lambda: self._choose_speed(factor))
 
     def _build_policy(self) -> None:
         with self._policy_folder:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.core import rotation
 from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.simulation import HEALTHY_HEIGHT_M
+from humanoid_mujoco_ros.core.simulation import healthy_height_m
 from humanoid_mujoco_ros.core.state import Wrench
 from humanoid_mujoco_ros.viewer.arrows import Arrow
 
@@ -53,6 +53,7 @@ class Push:
     def __init__(self, shadow: ShadowModel, history: int = 6) -> None:
         """Pushes nothing yet; remembers the outcome of the last `history` pushes."""
         self._shadow = shadow
+        self._lowest_m, _ = healthy_height_m(shadow.robot)
         self._plan: PushPlan | None = None
         self._link = ""
         self._force_world: Float64Array = np.zeros(3)
@@ -80,7 +81,7 @@ class Push:
         """
         self._shadow.robot.body_of_link(plan.link)
         ahead, left = DIRECTIONS[plan.direction]
-        yaw = heading(self._shadow.body_quaternions_wxyz[1])
+        yaw = rotation.heading(self._shadow.body_quaternions_wxyz[1])
         cos, sin = np.cos(yaw), np.sin(yaw)
         self._force_world = plan.force * np.array(
             [cos * ahead - sin * left, sin * ahead + cos * left, 0.0]
@@ -105,7 +106,7 @@ class Push:
         plan = self._plan
         if plan is None:
             return None
-        has_fallen = self._shadow.body_positions[1, 2] < HEALTHY_HEIGHT_M[0]
+        has_fallen = self._shadow.body_positions[1, 2] < self._lowest_m
         if self._start_ns is None:
             self._start_ns = stamp_ns
             if has_fallen:
@@ -136,9 +137,3 @@ class Push:
     def _judge(self, outcome: str) -> None:
         self._is_judged = True
         self.outcomes[-1] = f"{self._plan}: {outcome}"
-
-
-def heading(quaternion_wxyz: Float64Array) -> float:
-    """Yaw [rad] of a body's x axis in the world."""
-    x, y, _ = rotation.rotate(quaternion_wxyz, np.array([1.0, 0.0, 0.0]))
-    return float(np.arctan2(y, x))

@@ -294,6 +294,7 @@ class _PanelActions:
         self.stop_policy = actions.stop_policy
         self.pause = actions.pause
         self.step = actions.step
+        self.set_speed = actions.set_speed
 
     def reset(self) -> None:
         self._view.let_go()

@@ -100,7 +100,7 @@ def run(options: Options, path: Path) -> float:
         share = (cpu_s(recorder.pid) - before_s) / (time.monotonic() - start_s)
         for process in (simulation, policy):
             process.send_signal(signal.SIGINT)
-        simulation.wait(10)
+        simulation.wait(60)
         print(finish(recorder))
     finally:
         graph.close()

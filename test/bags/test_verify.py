@@ -38,11 +38,11 @@ def bag_path(tmp_path_factory):
             "simulation_node",
             {"mode": "lockstep", "seed": SEED, "duration": DURATION_S, "fall_reset_delay": 0.5},
         )
-        graph.spin_until(lambda: heard(health, "/joint_states", "/effort_controller/commands"), 30)
+        graph.spin_until(lambda: heard(health, "/joint_states", "/effort_controller/commands"))
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
             request = ChangeState.Request(transition=Transition(id=transition))
             assert graph.call(ChangeState, "policy_node/change_state", request).success
-        graph.spin_until(lambda: simulation.poll() is not None, 60)
+        graph.spin_until(lambda: simulation.poll() is not None)
         assert simulation.returncode == 0
         finish(recorder)
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from humanoid_mujoco_ros.core import checkpoint, observation, policy_source
@@ -166,7 +167,7 @@ def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
     )
 
 
-def test_our_own_checkpoints_do_without_torch(tmp_path, robot):
+def test_our_own_checkpoints_do_without_torch(tmp_path, robot, cleanrl_file):
     path = tmp_path / "own.safetensors"
     own_checkpoint(robot).save(path)
     program = f"""
@@ -179,17 +180,20 @@ from humanoid_mujoco_ros.core.policy import Policy
 import numpy as np
 robot = RobotModel()
 print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)
-try:
-    checkpoint.load(Path(__file__ if "__file__" in globals() else {sys.executable!r}), robot)
-except checkpoint.CheckpointError as error:
-    print(error)
+for path in ({str(cleanrl_file)!r}, {sys.executable!r}):
+    try:
+        checkpoint.load(Path(path), robot)
+    except checkpoint.CheckpointError as error:
+        print(error)
 """
     output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert "(17,)" in output
+    assert "ppo_continuous_action.cleanrl_model: this is a torch file" in output
     assert "torch is not installed" in output
     assert "make torch" in output
+    assert f"{sys.executable}: this is neither a .safetensors file" in output
 
 
 class Malicious:
@@ -200,8 +204,8 @@ class Malicious:
 @pytest.mark.parametrize(
     ("write", "match"),
     [
-        (lambda path: path.write_bytes(b"nonsense"), "not a torch file"),
-        (lambda path: path.write_bytes(b""), "not a torch file"),
+        (lambda path: path.write_bytes(b"nonsense"), "nor a torch file such as CleanRL's"),
+        (lambda path: path.write_bytes(b""), "nor a torch file"),
         (lambda path: path.write_bytes(pickle.dumps(Malicious())), "never unpickled"),
         (lambda path: torch.save(Malicious(), path), "never unpickled"),
         (lambda path: torch.save([1, 2], path), "holds a list, expected a state_dict"),
@@ -218,6 +222,140 @@ def test_a_file_that_is_no_cleanrl_model_is_refused(tmp_path, robot, capsys, wri
     with pytest.raises(CheckpointError, match=match):
         checkpoint.load(path, robot)
     assert "executed" not in capsys.readouterr().out
+
+
+def random_bytes(path, start=b""):
+    path.write_bytes(start + np.random.default_rng(0).bytes(2000))
+
+
+def cut_short(path):
+    torch.save(cleanrl_agent().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def save_layers(path, **changes):
+    """A CleanRL model of one layer, with some of its tensors replaced."""
+    tensors = {
+        "actor_mean.0.weight": torch.zeros(17, 376),
+        "actor_mean.0.bias": torch.zeros(17),
+        "actor_logstd": torch.zeros(1, 17),
+    }
+    torch.save(tensors | changes, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "match"),
+    [
+        (
+            "some.yaml",
+            lambda path: path.write_text("policy: walk\n"),
+            "neither a .safetensors file",
+        ),
+        ("no_suffix", random_bytes, "neither a .safetensors file"),
+        ("random.pt", lambda path: random_bytes(path, b"\x80\x02"), "not a torch file of plain"),
+        ("random.zip", lambda path: random_bytes(path, b"PK\x03\x04"), "not a torch file of plain"),
+        ("short.cleanrl_model", cut_short, "not a torch file of plain"),
+        ("array.npz", lambda path: np.savez(path, x=np.zeros(3)), "not a torch file of plain"),
+        (
+            "number.pt",
+            lambda path: path.write_bytes(pickle.dumps(5, 2)),
+            "not a torch file of plain",
+        ),
+        ("tensor.pt", lambda path: torch.save(torch.zeros(3), path), "holds a Tensor, expected a"),
+        ("nested.pt", lambda path: torch.save({"model": {}}, path), "holds a dict, expected a"),
+        ("empty.pt", lambda path: torch.save({}, path), "there is nothing"),
+        (
+            "name.pt",
+            lambda path: save_layers(path, **{"actor_mean.foo.weight": torch.zeros(17, 376)}),
+            r"has a layer 'actor_mean\.foo\.weight', expected numbers",
+        ),
+        (
+            "scalar.pt",
+            lambda path: save_layers(path, **{"actor_mean.0.weight": torch.tensor(1.0)}),
+            r"layer 0 has weight \(\), expected \(outputs, inputs\)",
+        ),
+        (
+            "bias.pt",
+            lambda path: save_layers(path, **{"actor_mean.0.bias": torch.tensor(1.0)}),
+            r"layer 0 has weight \(17, 376\) and bias \(\)",
+        ),
+        (
+            "std.pt",
+            lambda path: save_layers(path, actor_logstd=torch.tensor(0.0)),
+            r"log_std has shape \(1,\), expected \(17,\)",
+        ),
+        (
+            "sparse.pt",
+            lambda path: save_layers(path, actor_logstd=torch.zeros(1, 17).to_sparse()),
+            "cannot be read",
+        ),
+        (
+            "huge.pt",
+            lambda path: save_layers(
+                path, actor_logstd=torch.full((1, 17), 1e300, dtype=torch.float64)
+            ),
+            "a weight is not finite",
+        ),
+        ("text.safetensors", lambda path: path.write_text("policy: walk\n"), "not a safetensors"),
+        ("random.safetensors", random_bytes, "not a safetensors"),
+        ("empty.safetensors", lambda path: path.write_bytes(b""), "not a safetensors"),
+    ],
+)
+def test_an_odd_file_is_one_clear_line(tmp_path, robot, recwarn, name, write, match):
+    path = tmp_path / name
+    write(path)
+    recwarn.clear()
+    with pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(path, robot)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "weights_only" not in str(caught.value)  # torch's advice to turn the safety off
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"joints": "5"}, "joints is '5', expected a JSON list of names"),
+        ({"joints": "[1, 2]"}, "expected a JSON list of names"),
+        ({"joints": "[hip"}, "expected a JSON list of names"),
+        ({"control_rate_hz": "fast"}, "control_rate_hz is 'fast', expected a number"),
+        ({"action_limit": "nan"}, "action_limit is nan, expected a positive number"),
+        ({"normalization": ""}, "normalization is ''"),
+    ],
+)
+def test_odd_metadata_is_one_clear_line(tmp_path, robot, changes, match):
+    path = tmp_path / "own.safetensors"
+    own_checkpoint(robot).save(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file(load_file(path), path, metadata | changes)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(path, robot)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        (
+            "observation_var",
+            -0.5,
+            r"value 7 of observation_var is -0\.5, expected finite and not neg",
+        ),
+        ("observation_var", np.inf, "value 7 of observation_var is inf"),
+        ("observation_mean", np.nan, "value 7 of observation_mean is nan, expected finite"),
+    ],
+)
+def test_impossible_observation_statistics_are_refused_at_load(tmp_path, robot, name, value, match):
+    path = tmp_path / "own.safetensors"
+    own_checkpoint(robot).save(path)
+    tensors = load_file(path)
+    tensors[name][7] = value
+    with safe_open(path, framework="numpy") as file:
+        save_file(tensors, path, file.metadata())
+    with pytest.raises(CheckpointError, match=match):
+        checkpoint.load(path, robot)
 
 
 def test_a_missing_file_is_named(tmp_path, robot):
@@ -275,7 +413,8 @@ def test_a_policy_of_other_dimensions_is_refused(robot, tmp_path):
         ({"normalization": "none"}, "normalization is 'none'"),
         ({"observation_mean": None}, "there are no statistics"),
         ({"observation_mean": np.zeros(3)}, r"observation_mean has shape \(3,\)"),
-        ({"observation_var": np.full(376, np.nan)}, "statistic is not finite"),
+        ({"observation_var": np.full(376, np.nan)}, "value 0 of observation_var is nan"),
+        ({"weights": (np.zeros(376, np.float32),), "biases": (np.zeros(1),)}, "layer 0 has weight"),
         ({"log_std": np.zeros(4, np.float32)}, r"log_std has shape \(4,\)"),
         ({"biases": ()}, "2 weight matrices and 0 biases"),
         ({"action_limit": -0.4}, r"action_limit is -0\.4"),
@@ -365,3 +504,9 @@ def test_an_unknown_policy_is_answered_with_those_there_are():
         CheckpointError, match=r"'run' is neither shipped nor a file; shipped are .*walk"
     ):
         policy_source.resolve("run")
+
+
+@pytest.mark.parametrize("policy", ["x" * 5000, "~no_such_user_here/walk.safetensors", "\0", ""])
+def test_a_name_that_can_be_no_path_is_refused(policy):
+    with pytest.raises(CheckpointError, match=r"no usable path|neither shipped nor a file"):
+        policy_source.resolve(policy)

@@ -102,13 +102,14 @@ def test_release_is_for_the_one_who_holds(drag):
 def test_a_silent_client_is_lost_after_the_timeout(drag):
     grab(drag, now_s=10.0)
     drag.move("ann", TARGET, rotation.IDENTITY, 11.0)
-    assert not drag.expire(12.9)
+    assert not drag.is_client_lost(12.9)
     drag.keep("bob", 12.9)
     drag.keep("ann", 12.5)
-    assert not drag.expire(14.4)
-    assert drag.expire(14.6)
-    assert drag.pull() is None
-    assert not drag.expire(14.7)
+    assert not drag.is_client_lost(14.4)
+    assert drag.is_client_lost(14.6)
+    assert drag.link  # so that its owner can say what it lets go of
+    drag.release()
+    assert not drag.is_client_lost(14.7)
 
 
 def test_an_unknown_link_cannot_be_grabbed(drag):

@@ -106,6 +106,23 @@ def test_base_link_is_where_the_base_is(model):
             np.testing.assert_allclose(poses[link][1], posture[1], atol=1e-12)
 
 
+def test_every_links_mount_has_it_where_the_tree_has_it(model):
+    tree = LinkTree(model)
+    for data, posture in random_postures(model, 50):
+        for link, (position, quaternion) in tree.poses(*posture).items():
+            mounted_position, axes = tree.mount(link).pose(data)
+            np.testing.assert_allclose(mounted_position, position, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(axes, rotation.to_matrix(quaternion), rtol=0, atol=1e-9)
+
+
+def test_an_unknown_link_is_answered_with_all_links(humanoid):
+    with pytest.raises(
+        ModelError,
+        match=r"'hand' is not in the model; its links are base_link, torso, imu_link, .*r_sole",
+    ):
+        LinkTree(humanoid).mount("hand")
+
+
 def test_it_is_a_tree_with_one_root_and_parents_come_before_children(model):
     tree = LinkTree(model)
     reached = {"base_link"}

@@ -1,4 +1,10 @@
-from humanoid_mujoco_ros.core.pairing import DEPTH, StampPairing
+"""Stamps: which messages belong together, and which are new."""
+
+import pytest
+
+from humanoid_mujoco_ros.core.pairing import DEPTH, Freshness, StampPairing
+
+MS = 1_000_000
 
 
 def test_equal_stamps_pair_whichever_comes_first():
@@ -60,3 +66,35 @@ def test_what_waits_is_bounded():
         pairing.add_first(stamp, stamp)
     assert pairing.add_second(0, 0) is None
     assert pairing.add_second(5, 0) == (5, 0)
+
+
+def test_a_stamp_that_stays_is_not_new():
+    freshness = Freshness(0.05)
+    assert freshness.fault(10 * MS, 100.0) == ""
+    assert "its stamp stays at 0.010 s" in freshness.fault(10 * MS, 100.0)
+    assert freshness.fault(20 * MS, 100.01) == ""
+
+
+def test_what_comes_late_is_not_new_whatever_the_robots_clock_shows():
+    freshness = Freshness(0.05)
+    for tick in range(100):
+        assert freshness.fault(tick * 10 * MS, 5000.0 + tick * 0.01) == ""
+    # Half a second of silence, then all at once.
+    faults = [freshness.fault(tick * 10 * MS, 5001.5) for tick in range(100, 151)]
+    assert "499 ms late" in faults[0]
+    assert [fault == "" for fault in faults] == [False] * 45 + [True] * 6
+    assert freshness.fault(1510 * MS, 5001.51) == ""
+
+
+def test_the_robots_clock_may_drift():
+    freshness = Freshness(0.05)
+    for tick in range(100_000):
+        assert freshness.fault(tick * 10 * MS, tick * 0.0100005) == ""
+
+
+@pytest.mark.parametrize("start", [0, 10_000_000_000 * MS])
+def test_a_robot_that_starts_again_is_new(start):
+    freshness = Freshness(0.05)
+    assert freshness.fault(1_000_000_000 * MS, 0.0) == ""
+    assert freshness.fault(start, 0.01) == ""
+    assert freshness.fault(start + 10 * MS, 0.02) == ""

@@ -39,7 +39,7 @@ class Recorder:
         if ask and self._answer is not None:
             self.loop.command(self._answer(state))
 
-    def wait(self, condition, timeout_s=5.0):
+    def wait(self, condition, timeout_s=30.0):
         with self._new:
             assert self._new.wait_for(condition, timeout_s)
 
@@ -51,7 +51,7 @@ class Recorder:
         self.loop.stop()
 
 
-def wait_until(condition, timeout_s=5.0):
+def wait_until(condition, timeout_s=30.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -74,6 +74,41 @@ def test_real_time_keeps_wall_time_times_the_factor(robot):
         recorder.wait(lambda: len(recorder.states) > 220)
         elapsed_s = time.monotonic() - start_s
     assert elapsed_s == pytest.approx(1.0, rel=0.1)
+
+
+def test_the_pace_changes_while_it_runs_without_a_jump_or_an_overrun(robot):
+    config = LoopConfig(real_time_factor=0.1, hold_until_command=False)
+    with Recorder(robot, config) as recorder:
+        # A tick of a tenth of a second is under way, and not waited for.
+        for factor in (2.0, 0.5, 5.0):
+            overruns = recorder.loop.take_status().overruns
+            assert recorder.loop.set_real_time_factor(factor).result(2.0)
+            assert recorder.loop.real_time_factor == factor
+            start_s = time.monotonic()
+            end_ns = recorder.states[-1].time_ns + factor * 1e9
+            recorder.wait(lambda end_ns=end_ns: recorder.states[-1].time_ns >= end_ns)
+            elapsed_s = time.monotonic() - start_s
+            late = recorder.loop.take_status().overruns - overruns
+            # A busy machine may be late: each such tick loses what it was late by.
+            assert elapsed_s == pytest.approx(1.0, rel=0.1) or late
+        steps_ns = np.diff([state.time_ns for state in recorder.states])
+        assert set(steps_ns) <= {0, 10_000_000}
+    with pytest.raises(ValueError, match="real_time_factor must be positive, not 0"):
+        recorder.loop.set_real_time_factor(0.0)
+
+
+def test_in_slow_motion_the_state_is_repeated_so_that_nobody_takes_it_for_silent(robot):
+    config = LoopConfig(real_time_factor=0.05, hold_until_command=False)
+    with Recorder(robot, config) as recorder:
+        recorder.wait(lambda: len(recorder.states) > 1)
+        start_s, count = time.monotonic(), len(recorder.states)
+        recorder.wait(lambda: len(recorder.states) >= count + 40)
+        elapsed_s = time.monotonic() - start_s
+    assert all(recorder.asked)
+    assert elapsed_s / 40 < 0.04
+    # A tick of 0.2 s has 7 of them.
+    ticks = (recorder.states[-1].time_ns - recorder.states[0].time_ns) / 10_000_000
+    assert ticks == pytest.approx(len(recorder.states) / 7, abs=2)
 
 
 def test_without_commands_the_effort_goes_to_zero(robot):
@@ -112,9 +147,10 @@ def test_a_fallen_robot_is_reset_after_the_delay_or_stays(robot):
     assert recorder.states[-1].fallen
 
 
-def test_a_push_ends_when_it_is_not_renewed(robot):
+@pytest.mark.parametrize("link", ["torso", "l_sole", "abdomen_z_link"])
+def test_a_push_ends_when_it_is_not_renewed(robot, link):
     with Recorder(robot, LoopConfig(hold_until_command=False, wrench_timeout_s=0.05)) as recorder:
-        recorder.loop.push("torso", Wrench(np.array([50.0, 0, 0]), np.zeros(3)))
+        recorder.loop.push(link, Wrench(np.array([50.0, 0, 0]), np.zeros(3)))
         wait_until(lambda: recorder.loop._simulation._wrenches)
         wait_until(lambda: not recorder.loop._simulation._wrenches)
         with pytest.raises(ModelError, match="'tail' is not in the model"):
@@ -191,6 +227,20 @@ def test_divergence_resets_the_robot_and_is_counted(robot):
         assert "diverged" in status.last_divergence
 
 
+def test_a_breakdown_ends_the_loop_with_an_error(robot, capsys):
+    def break_down(state, _ask):
+        if state.time_ns > 50_000_000:
+            raise MemoryError("no room")
+
+    loop = PhysicsLoop(Simulation(robot), LoopConfig(hold_until_command=False), break_down)
+    loop.start()
+    wait_until(lambda: loop.finished)
+    assert loop.take_status().error == "the simulation broke down: MemoryError: no room"
+    assert "Traceback" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="the simulation has ended"):
+        loop.reset().result(1.0)
+
+
 def test_requests_after_the_end_are_refused(robot):
     recorder = Recorder(robot, LoopConfig())
     with recorder:
@@ -203,3 +253,9 @@ def test_requests_after_the_end_are_refused(robot):
 def test_a_rate_or_timeout_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, not -1"):
         LoopConfig(**{name: -1.0})
+
+
+@pytest.mark.parametrize("factor", [float("inf"), 1e-9])
+def test_a_real_time_factor_must_be_of_use(factor):
+    with pytest.raises(ValueError, match=r"must be within 0\.0001 and 10000, not"):
+        LoopConfig(real_time_factor=factor)

@@ -112,3 +112,12 @@ def test_roll_pitch_yaw_reproduce_a_rotation_at_and_near_gimbal_lock(from_lock, 
 def test_the_identity_cannot_be_changed_by_accident():
     with pytest.raises(ValueError, match="read-only"):
         rotation.IDENTITY[0] = 2.0
+
+
+def test_the_forward_speed_is_along_the_heading_also_of_a_body_that_leans():
+    half = np.pi / 4
+    left = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])  # looks along +y
+    leaning = rotation.multiply(left, [np.cos(0.2), 0.0, np.sin(0.2), 0.0])
+    for quaternion in (left, leaning):
+        assert rotation.heading(quaternion) == pytest.approx(np.pi / 2)
+        assert rotation.forward_speed(quaternion, [0.3, 1.5, 9.0]) == pytest.approx(1.5)

@@ -1,6 +1,7 @@
 """The simulation against Gymnasium's Humanoid-v4 and MuJoCo itself."""
 
 import itertools
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -8,9 +9,17 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.core import observation, rotation
+from humanoid_mujoco_ros.core.link_tree import LinkTree
 from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.core.simulation import (
+    HEALTHY_HEIGHT_M,
+    Simulation,
+    SimulationConfig,
+    healthy_height_m,
+)
 from humanoid_mujoco_ros.core.state import Wrench
+
+CROOKED_ROBOT = Path(__file__).parent / "crooked_robot.xml"
 
 NATIVE = ModelConfig(timestep_s=0.003, steps_per_control=5)
 
@@ -183,6 +192,90 @@ def test_a_push_stays_out_of_the_contact_forces_and_ends(robot):
     assert not simulation._data.qfrc_applied.any()
     with pytest.raises(ModelError, match="link 'tail' is not in the model"):
         simulation.set_external_wrench("tail", None)
+
+
+@pytest.mark.parametrize("path", ["", str(CROOKED_ROBOT)])
+def test_a_wrench_on_any_link_does_the_work_of_its_force_and_torque_there(path):
+    """Against finite differences of the links' poses, one degree of freedom after the other."""
+    robot = RobotModel(ModelConfig(path=path, left_foot="", right_foot="") if path else None)
+    tree = LinkTree(robot)
+    random = np.random.default_rng(6)
+    qpos = robot.mj.qpos0.copy()
+    qpos[:3] = random.uniform(-1, 1, 3)
+    qpos[3:7] = rotation.normalized(random.normal(size=4))
+    qpos[7:] += random.uniform(-1, 1, robot.mj.nq - 7)
+    simulation = Simulation(robot)
+    simulation.set_state(qpos, np.zeros(robot.mj.nv))
+    here = poses_of_links(robot, tree, qpos)
+
+    def moved(dof, step):
+        there, velocity = qpos.copy(), np.zeros(robot.mj.nv)
+        velocity[dof] = 1.0
+        mujoco.mj_integratePos(robot.mj, there, velocity, step)
+        return poses_of_links(robot, tree, there)
+
+    step = 1e-5
+    ahead, behind = ([moved(i, s) for i in range(robot.mj.nv)] for s in (step, -step))
+    for link in tree.links:
+        wrench = Wrench(random.normal(size=3), random.normal(size=3))
+        simulation.set_external_wrench(link, wrench)
+        simulation._apply_wrenches()
+        quaternion = here[link][1]
+        force, torque = (rotation.rotate(quaternion, v) for v in (wrench.force, wrench.torque))
+        work = []
+        for a, b in zip(ahead, behind, strict=True):
+            turn = rotation.multiply(a[link][1], rotation.conjugate(b[link][1]))
+            turned = 2.0 * turn[1:] * np.sign(turn[0])
+            work.append((force @ (a[link][0] - b[link][0]) + torque @ turned) / (2 * step))
+        np.testing.assert_allclose(simulation._data.qfrc_applied, work, atol=1e-7, err_msg=link)
+        simulation.set_external_wrench(link, None)
+
+
+def poses_of_links(robot, tree, qpos):
+    return tree.poses(qpos[:3], qpos[3:7], qpos[robot.qpos_indices])
+
+
+def test_a_push_on_a_sole_is_the_same_push_at_the_foot_with_its_moment(robot):
+    at_sole, at_foot = Simulation(robot), Simulation(robot)
+    site = robot.mj.site("l_sole")
+    force, torque = np.array([20.0, 30.0, 10.0]), np.array([1.0, -2.0, 3.0])
+    at_sole.set_external_wrench("l_sole", Wrench(force, torque))
+    at_foot.set_external_wrench("left_foot", Wrench(force, torque + np.cross(site.pos, force)))
+    assert np.abs(np.cross(site.pos, force)).max() > 0.5
+    for _ in range(20):
+        pushed, expected = at_sole.step(np.zeros(17)), at_foot.step(np.zeros(17))
+    np.testing.assert_allclose(pushed.qpos, expected.qpos, atol=1e-9)
+
+
+def test_pushes_on_links_of_one_body_add_up_and_end_by_themselves(robot):
+    both, single = Simulation(robot), Simulation(robot)
+    for link in ("base_link", "torso"):
+        both.set_external_wrench(link, Wrench(np.array([0.0, 50.0, 0.0]), np.zeros(3)))
+    single.set_external_wrench("torso", Wrench(np.array([0.0, 100.0, 0.0]), np.zeros(3)))
+    np.testing.assert_allclose(
+        both.step(np.zeros(17)).qpos, single.step(np.zeros(17)).qpos, atol=1e-12
+    )
+    both.set_external_wrench("base_link", None)
+    both.step(np.zeros(17))
+    single.set_external_wrench("torso", Wrench(np.array([0.0, 50.0, 0.0]), np.zeros(3)))
+    single.step(np.zeros(17))
+    np.testing.assert_allclose(both.state().qpos, single.state().qpos, atol=1e-12)
+
+
+def test_a_robot_falls_at_five_sevenths_of_its_height(robot, tmp_path):
+    assert healthy_height_m(robot) == HEALTHY_HEIGHT_M == (1.0, 2.0)
+    crooked = RobotModel(ModelConfig(path=str(CROOKED_ROBOT), left_foot="", right_foot=""))
+    low, high = healthy_height_m(crooked)
+    assert (low, high) == pytest.approx((5 / 7, 10 / 7))
+    simulation = Simulation(crooked)
+    for height, falls in ((low + 1e-6, False), (low - 1e-6, True), (high + 1e-6, True)):
+        qpos = crooked.mj.qpos0.copy()
+        qpos[2] = height
+        assert simulation.set_state(qpos, np.zeros(crooked.mj.nv)).fallen == falls
+    sunken = tmp_path / "sunken.xml"
+    sunken.write_text(CROOKED_ROBOT.read_text().replace('pos=".3 -.2 1"', 'pos=".3 -.2 0"'))
+    robot = RobotModel(ModelConfig(path=str(sunken), left_foot="", right_foot=""))
+    assert not Simulation(robot).state().fallen
 
 
 def test_time_never_goes_back_and_never_is_zero(robot):

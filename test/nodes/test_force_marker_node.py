@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import WrenchStamped
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -30,6 +31,7 @@ from humanoid_mujoco_ros.core.model import RobotModel
 from humanoid_mujoco_ros.core.shadow import ShadowModel
 from humanoid_mujoco_ros.core.simulation import Simulation
 from humanoid_mujoco_ros.core.spring import SpringConfig, pull
+from humanoid_mujoco_ros.core.state import Wrench
 from humanoid_mujoco_ros.nodes import conversions
 from humanoid_mujoco_ros.nodes.force_marker_node import BODY_MENU_ID
 
@@ -140,6 +142,25 @@ class Client:
         self.send(Feedback.MENU_SELECT, menu_entry_id=entry.id)
 
 
+class Arrows(dict):
+    """RViz's display of the arrows: those that are shown, by frame."""
+
+    def __init__(self, graph):
+        super().__init__()
+        graph.node.create_subscription(Marker, f"{MARKER}/arrow", self._on_marker, DEPTH)
+
+    def _on_marker(self, marker):
+        if marker.action == Marker.DELETE:
+            self.pop(marker.ns, None)
+        else:
+            assert marker.header.frame_id == marker.ns
+            self[marker.ns] = marker
+
+    def shafts(self):
+        """Start and tip of each, in its link's frame."""
+        return {frame: np.array([(p.x, p.y, p.z) for p in m.points]) for frame, m in self.items()}
+
+
 class StillRobot:
     """The test in the robot's place: it stands where it is told to, and hears the pushes."""
 
@@ -150,12 +171,14 @@ class StillRobot:
         self.shadow = ShadowModel(self.model)
         self.joint_states = graph.node.create_publisher(JointState, "joint_states", 10)
         self.odom = graph.node.create_publisher(Odometry, "odom", 10)
+        self.odom_delay_ns = 0
         self.wrenches = graph.listen(WrenchStamped, "external_wrench", DEPTH)
         graph.node.create_timer(0.01, self.report)
 
     def report(self):
         stamp = conversions.to_time(self.state.time_ns)
         self.joint_states.publish(conversions.to_joint_state(self.state, self.model.joints, stamp))
+        stamp = conversions.to_time(self.state.time_ns + self.odom_delay_ns)
         self.odom.publish(conversions.to_odometry(self.state, "", stamp))
 
     def expected(self, target, body="torso"):
@@ -174,6 +197,11 @@ class StillRobot:
         at_rest = pull(SpringConfig(), target, grab, *pose, np.zeros(3))
         velocity = self.shadow.point_velocity(body, at_rest.point_world)
         return pull(SpringConfig(), target, grab, *pose, velocity)
+
+    def shaft(self, link, force):
+        """(2, 3) Start and tip of the arrow of a force, both in the link's frame."""
+        center = self.shadow.center_of_mass(link)
+        return np.array((center, center + 0.005 * np.array(force)))
 
     def pushes_with(self, wrench, body="torso"):
         if not self.wrenches:
@@ -241,7 +269,7 @@ def test_the_marker_waits_at_the_torso_with_six_degrees_of_freedom(client, robot
 
 def test_a_drag_pulls_by_the_spring_law_and_a_release_ends_it(client, robot):
     graph = robot.graph
-    arrows = graph.listen(Marker, f"{MARKER}/arrow")
+    arrows = Arrows(graph)
     home = client.position
     target = home + np.array((0.5, 0.1, 0.0))
     client.press()
@@ -253,11 +281,9 @@ def test_a_drag_pulls_by_the_spring_law_and_a_release_ends_it(client, robot):
     graph.spin_for(0.5)
     assert len(robot.wrenches) >= 35
     assert robot.pushes_with(wrench)
-    graph.spin_until(lambda: arrows and arrows[-1].action == Marker.ADD)
-    shaft = [np.array([p.x, p.y, p.z]) for p in arrows[-1].points]
-    np.testing.assert_allclose(
-        shaft[1] - shaft[0], 0.005 * robot.expected(target).force_world, atol=1e-9
-    )
+    assert list(arrows) == ["torso"]
+    expected = robot.shaft("torso", wrench.force)
+    np.testing.assert_allclose(arrows.shafts()["torso"], expected, atol=1e-6)
     np.testing.assert_allclose(client.position, target, atol=1e-9)
     robot.wrenches.clear()
     client.release(target)
@@ -265,8 +291,50 @@ def test_a_drag_pulls_by_the_spring_law_and_a_release_ends_it(client, robot):
     # Less than 0.2 s of the robot's time, of which each state brings one.
     assert len(robot.wrenches) <= 20
     graph.spin_until(lambda: np.allclose(client.position, home, atol=1e-6))
-    graph.spin_until(lambda: arrows[-1].action == Marker.DELETE)
+    graph.spin_until(lambda: not arrows)
     assert not robot.pushes()
+
+
+def test_whoever_pushes_the_force_is_shown_until_it_ends(client, robot):
+    graph = robot.graph
+    arrows, health = Arrows(graph), graph.health()
+    publisher = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
+    graph.spin_until(lambda: publisher.get_subscription_count() == 2)
+
+    def push(link, force):
+        message = conversions.to_wrench(Wrench(np.array(force), np.zeros(3)), link, Time())
+        publisher.publish(message)
+
+    forces = {"torso": (0.0, 100.0, 0.0), "left_foot": (20.0, 0.0, -30.0)}
+
+    def both_are_shown():
+        for link, force in forces.items():
+            push(link, force)
+        graph.spin_for(0.05)
+        return set(arrows) == set(forces)
+
+    graph.spin_until(both_are_shown)
+    for link, force in forces.items():
+        np.testing.assert_allclose(arrows.shafts()[link], robot.shaft(link, force), atol=1e-9)
+    # MuJoCo has no body here: the arrow starts at the link's origin.
+    push("imu_link", (0.0, 0.0, 50.0))
+    graph.spin_until(lambda: "imu_link" in arrows)
+    np.testing.assert_allclose(arrows.shafts()["imu_link"], ((0, 0, 0), (0, 0, 0.25)))
+
+    def is_gone_while_messages_come():
+        push("left_foot", (0.0, 0.0, 0.0))
+        graph.spin_for(0.05)
+        return "left_foot" not in arrows
+
+    graph.spin_until(is_gone_while_messages_come)
+    push("torso", forces["torso"])
+    start_s = time.monotonic()
+    graph.spin_until(lambda: not arrows)
+    assert 0.19 < time.monotonic() - start_s < 2.0
+    push("torso", (np.nan, 0.0, 0.0))
+    graph.spin_until(lambda: "not finite" in health.messages.get("force_marker_node", ""))
+    assert not arrows
+    graph.node.destroy_publisher(publisher)
 
 
 def test_the_force_follows_the_moving_body_without_new_feedback(client, robot):
@@ -381,21 +449,40 @@ def test_a_missing_simulation_is_said_not_waited_for(client, robot):
 
 def test_nothing_pushes_once_the_node_has_ended(graph):
     robot = StillRobot(graph)
+    arrows = Arrows(graph)
     process = graph.start("force_marker_node", {"marker_server": "own"})
     client = Client(graph).connect()
     client.press()
     client.drag(client.away(0.3, 0.0, 0.0))
-    graph.spin_until(lambda: robot.pushes())
+    graph.spin_until(lambda: robot.pushes() and arrows)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     graph.spin_for(0.1)
     assert not robot.pushes()
+    assert not arrows
+
+
+def test_measurements_pair_within_the_tolerance(graph):
+    robot = StillRobot(graph)
+    robot.odom_delay_ns = 4_000_000
+    health = graph.health()
+    graph.start("force_marker_node", {"pairing_tolerance": 0.003})
+    expected = "stamps differ by 0.004 s"
+    graph.spin_until(lambda: expected in health.messages.get("force_marker_node", ""))
+    second = Graph()
+    try:
+        robot = StillRobot(second)
+        robot.odom_delay_ns = 4_000_000
+        second.start("force_marker_node", {"pairing_tolerance": 0.005})
+        Client(second).connect()
+    finally:
+        second.close()
 
 
 def test_an_unknown_body_is_refused_with_the_bodies_that_exist(graph):
     process = graph.start("force_marker_node", {"body": "tail"})
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
     assert "link 'tail' is not in the model; its links are base_link, torso" in output
 
 

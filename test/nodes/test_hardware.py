@@ -1,8 +1,10 @@
 """The policy drives a robot that it knows only by its topics; the robot is a simulation."""
 
 import importlib.util
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -13,7 +15,9 @@ import yaml
 
 pytest.importorskip("rclpy")
 
+from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -148,7 +152,7 @@ def test_humanoid_hardware_makes_another_robot_walk_and_survives_its_unplugging(
     limited = hardware.command_joints.index("lleg_hz")
     assert np.abs([command.data[limited] for command in hardware.commands]).max() <= 35.0
     bringup.send_signal(signal.SIGINT)
-    assert bringup.wait(15) == 0
+    assert bringup.wait(60) == 0
 
 
 def test_two_nodes_that_command_the_joints_are_refused(graph):
@@ -195,7 +199,7 @@ def test_a_joint_map_that_cannot_be_used_is_explained_before_anything_starts(
     config = tmp_path / "robot.yaml"
     config.write_text(yaml.safe_dump(content))
     process = bring_up(graph, config)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
     assert expected in output
 
@@ -206,24 +210,100 @@ def test_the_nodes_refuse_such_a_joint_map_too(graph):
         for node in ("policy_node", "observation_node", "force_marker_node")
     ]
     for process in processes:
-        output, _ = process.communicate(timeout=30)
-        assert process.returncode == 1
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2
         assert "joint 'right_kne' is not in the model" in output
 
 
-@pytest.mark.skipif(
+def test_what_the_config_sets_for_all_nodes_reaches_those_that_pair_and_disturbs_no_other(graph):
+    file = ("--params-file", str(config_file("hardware")))
+    for node in ("observation_node", "force_marker_node", "policy_node"):
+        graph.start(node, None, *file)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    graph.start("viewer_node", {"port": port}, *file)
+    request = GetParameters.Request(names=["pairing_tolerance"])
+    for node in ("observation_node", "force_marker_node", "viewer_node"):
+        (value,) = graph.call(GetParameters, f"{node}/get_parameters", request).values
+        assert value.double_value == 0.005
+    state = graph.call(GetState, "policy_node/get_state", GetState.Request())
+    assert state.current_state.label in ("inactive", "active")
+
+
+needs_launch = pytest.mark.skipif(
     shutil.which("ros2") is None or importlib.util.find_spec("launch_ros") is None,
     reason="launch_ros is not on PyPI; it comes with ROS 2",
 )
+LAUNCH = ["ros2", "launch", "humanoid_mujoco_ros", "hardware.launch.py"]
+
+
+@needs_launch
 def test_hardware_launch_makes_another_robot_walk(graph, hardware):
-    command = ["ros2", "launch", "humanoid_mujoco_ros", "hardware.launch.py"]
-    shown = subprocess.run(
-        [*command, "--show-args"], env=graph.environment, capture_output=True, text=True, timeout=60
-    )
-    assert "'robot_state_publisher':" in shown.stdout
     hardware.start()
-    process = graph.spawn([*command, f"config:={hardware.config}"])
-    graph.spin_until(hardware.is_walking, 60.0)
+    process = graph.spawn([*LAUNCH, f"config:={hardware.config}"])
+    graph.spin_until(hardware.is_walking)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert "Traceback" not in output
+    assert "the links have no TF from here: the model's URDF does not fit" in output
+
+
+@needs_launch
+def test_hardware_launch_publishes_the_links_where_robot_state_publisher_is_installed(
+    graph, tmp_path
+):
+    # In its place, a program that keeps its parameters.
+    prefix, kept = tmp_path / "prefix", tmp_path / "kept.yaml"
+    program = prefix / "lib/robot_state_publisher/robot_state_publisher"
+    index = prefix / "share/ament_index/resource_index/packages"
+    for directory in (index, program.parent):
+        directory.mkdir(parents=True)
+    (index / "robot_state_publisher").touch()
+    program.write_text(
+        "#!/bin/sh\n"
+        'while [ "$1" != --params-file ]; do shift; done\n'
+        f'cp "$2" {kept}.part && mv {kept}.part {kept}\n'
+    )
+    program.chmod(0o755)
+    graph.environment["AMENT_PREFIX_PATH"] = f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}"
+    graph.spawn([*LAUNCH, "namespace:=r2"])
+    graph.spin_until(kept.exists)
+    (section,) = yaml.safe_load(kept.read_text()).values()
+    parameters = section["ros__parameters"]
+    assert parameters["frame_prefix"] == "r2/"
+    links = ElementTree.fromstring(parameters["robot_description"]).findall("link")
+    assert {"base_link", "imu_link", "left_foot"} <= {link.get("name") for link in links}
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["viewer_port:=web"], "viewer_port is 'web', expected a whole number"),
+        (["policy:=run"], "policy 'run' is neither shipped nor a file"),
+        (
+            ["robot_state_publisher:=true", "config:=JOINT_MAP"],
+            "robot_state_publisher:=true: the model's URDF does not fit a robot with a joint_map",
+        ),
+    ],
+)
+def test_hardware_launch_explains_a_wrong_argument(graph, hardware, arguments, reason):
+    arguments = [a.replace("JOINT_MAP", str(hardware.config)) for a in arguments]
+    result = subprocess.run(
+        [*LAUNCH, *arguments], env=graph.environment, capture_output=True, text=True, timeout=90
+    )
+    assert result.returncode != 0
+    assert reason in result.stdout + result.stderr
+    assert "process started" not in result.stdout
+
+
+@needs_launch
+def test_hardware_launch_describes_every_argument(graph):
+    shown = subprocess.run(
+        [*LAUNCH, "--show-args"], env=graph.environment, capture_output=True, text=True, timeout=60
+    )
+    for name in ("policy", "config", "namespace", "network", "viewer", "viewer_port",
+                 "force_marker", "robot_state_publisher"):  # fmt: skip
+        assert f"'{name}':" in shown.stdout
+    assert "no description given" not in shown.stdout

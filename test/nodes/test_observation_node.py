@@ -1,15 +1,19 @@
 """observation_node in a process of its own: the simulation's observation from a robot's topics."""
 
+import time
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_graph import Graph
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool, Trigger
 
 from humanoid_mujoco_ros.core.model import RobotModel
 from humanoid_mujoco_ros.core.observation import layout
@@ -19,6 +23,8 @@ from humanoid_mujoco_ros.nodes import conversions
 pytestmark = pytest.mark.processes
 
 DEPTH = QoSProfile(depth=2000)
+PATIENT = {"input_timeout": 1.0}
+"""A busy machine may be late by more than the default."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -70,13 +76,14 @@ class Measurements:
             )
         )
 
-    def messages(self, state):
-        stamp = conversions.to_time(state.time_ns)
+    def messages(self, state, stamp_ns=None):
+        """What the robot says about a state: now, unless a stamp is given."""
+        stamp = conversions.to_time(time.time_ns() if stamp_ns is None else stamp_ns)
         joints = conversions.to_joint_state(state, self.robot.joints, stamp)
         return joints, conversions.to_odometry(state, "", stamp)
 
-    def send(self, state):
-        joints, odom = self.messages(state)
+    def send(self, state, stamp_ns=None):
+        joints, odom = self.messages(state, stamp_ns)
         self.joint_states.publish(joints)
         self.odom.publish(odom)
 
@@ -97,10 +104,10 @@ def measurements(graph, robot):
 
 @pytest.fixture(scope="module")
 def shared(robot):
-    """A graph with a node as it is by default, for the tests that leave it as it was."""
+    """A graph with a node for the tests that leave it as it was."""
     graph = Graph()
     try:
-        graph.start("observation_node")
+        graph.start("observation_node", PATIENT)
         measurements = Measurements(graph, robot)
         measurements.find_node()
         yield measurements
@@ -162,15 +169,15 @@ def test_joints_come_in_any_order_among_others(robot, states, default):
 
 def test_unmeasured_efforts_are_those_last_commanded(graph, robot, states, measurements):
     order = [*robot.joints[5:], *robot.joints[:5]]
-    graph.start("observation_node", {"joints": "[" + ",".join(order) + "]"})
+    graph.start("observation_node", {**PATIENT, "joints": "[" + ",".join(order) + "]"})
     measurements.find_node()
     state = states[5]
-    joints, odom = measurements.messages(state)
-    joints.effort = []
     efforts = state.joint_efforts[robot.joint_order(order)]
     measurements.commands.publish(Float64MultiArray(data=efforts.tolist()))
 
     def observed():
+        joints, odom = measurements.messages(state)
+        joints.effort = []
         return measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
 
     # Two topics, no order between them: the command may come after the first state.
@@ -178,36 +185,63 @@ def test_unmeasured_efforts_are_those_last_commanded(graph, robot, states, measu
     assert_same(robot, observed(), state.observation)
 
 
-def test_foot_wrenches_are_observed_when_asked_for(graph, robot, measurements):
-    from geometry_msgs.msg import WrenchStamped
-
+def test_foot_wrenches_are_observed_when_asked_for_and_as_new_as_the_state(
+    graph, robot, measurements
+):
+    health = graph.health()
     simulation = Simulation(robot)
     state = next(
         s
         for s in (simulation.step(np.zeros(17)) for _ in range(200))
         if s.foot_wrenches["left"].force[2] > 50
     )
-    graph.start("observation_node", {"use_foot_wrenches": True})
+    graph.start("observation_node", {**PATIENT, "use_foot_wrenches": True})
     feet = {
         side: graph.node.create_publisher(WrenchStamped, f"{side}_foot/wrench", 10)
         for side in ("left", "right")
     }
     measurements.find_node()
     graph.spin_until(lambda: all(p.get_subscription_count() for p in feet.values()))
-    for side, publisher in feet.items():
-        publisher.publish(
-            conversions.to_wrench(state.foot_wrenches[side], side, conversions.to_time(1))
-        )
-    joints, odom = measurements.messages(state)
-    body = robot.mj.body("left_foot").id
 
-    def vertical_force():
+    def feel(side, stamp_ns):
+        wrench = conversions.to_wrench(
+            state.foot_wrenches[side], side, conversions.to_time(stamp_ns)
+        )
+        feet[side].publish(wrench)
+
+    def vertical_forces():
+        joints, odom = measurements.messages(state)
         values = measurements.observe(
             (measurements.joint_states, joints), (measurements.odom, odom)
         )
-        return blocks(robot, values)["cfrc_ext"].reshape(-1, 6)[body, 5]
+        forces = blocks(robot, values)["cfrc_ext"].reshape(-1, 6)[:, 5]
+        return {side: forces[robot.mj.body(f"{side}_foot").id] for side in feet}
 
-    graph.spin_until(lambda: abs(vertical_force() - state.foot_wrenches["left"].force[2]) < 5)
+    expected = {side: state.foot_wrenches[side].force[2] for side in feet}
+
+    def are_felt():
+        for side in feet:
+            feel(side, time.time_ns())
+        return vertical_forces() == pytest.approx(expected, abs=5.0)
+
+    graph.spin_until(are_felt)
+    graph.spin_until(lambda: "foot" not in health.messages.get("observation_node", "foot"))
+
+    frozen_ns = time.time_ns()
+
+    def is_only_the_right_felt():
+        feel("left", frozen_ns)  # it comes, but always the same
+        feel("right", time.time_ns())
+        return vertical_forces() == pytest.approx({**expected, "left": 0.0}, abs=5.0)
+
+    graph.spin_until(is_only_the_right_felt)
+    assert time.time_ns() - frozen_ns > 1e9
+    graph.spin_until(
+        lambda: (
+            is_only_the_right_felt()
+            and "no current left_foot/wrench" in health.messages["observation_node"]
+        )
+    )
 
 
 def test_a_missing_joint_is_named_and_stops_the_output(robot, states, default):
@@ -269,8 +303,9 @@ def test_a_silent_robot_is_reported_with_the_topic(states, default):
 
 def test_stamps_that_do_not_pair_are_reported(states, default):
     health = default.graph.health()
-    joints, _ = default.messages(states[0])
-    _, odom = default.messages(states[1])
+    now_ns = time.time_ns()
+    joints, _ = default.messages(states[0], now_ns)
+    _, odom = default.messages(states[1], now_ns + 10_000_000)
 
     def is_noticed():
         default.joint_states.publish(joints)
@@ -282,11 +317,93 @@ def test_stamps_that_do_not_pair_are_reported(states, default):
 
 
 def test_stamps_within_the_tolerance_pair(graph, states, measurements):
-    graph.start("observation_node", {"pairing_tolerance": 0.012})
+    graph.start("observation_node", {**PATIENT, "pairing_tolerance": 0.012})
     measurements.find_node()
-    joints, _ = measurements.messages(states[0])
-    _, odom = measurements.messages(states[1])
+    now_ns = time.time_ns()
+    joints, _ = measurements.messages(states[0], now_ns)
+    _, odom = measurements.messages(states[1], now_ns + 10_000_000)
     measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
+
+
+@pytest.mark.parametrize("apart_ns", [0, 4_000_000])
+def test_a_robot_that_repeats_its_state_is_silent(graph, states, measurements, apart_ns):
+    graph.start("observation_node", {**PATIENT, "pairing_tolerance": 0.005})
+    health = graph.health()
+    measurements.find_node()
+    now_ns = time.time_ns()
+    joints, _ = measurements.messages(states[0], now_ns)
+    _, odom = measurements.messages(states[0], now_ns + apart_ns)
+    frozen = [(measurements.joint_states, joints), (measurements.odom, odom)]
+    measurements.observe(*frozen)
+
+    def is_noticed():
+        frozen.reverse()
+        for publisher, message in frozen:
+            publisher.publish(message)
+        return "its stamp stays at" in health.messages.get("observation_node", "")
+
+    graph.spin_until(is_noticed)
+    assert health.levels["observation_node"] == 2
+    assert len(measurements.observations) == 1
+
+    def is_well():
+        measurements.send(states[1])
+        return health.levels["observation_node"] < 2
+
+    graph.spin_until(is_well)
+    assert measurements.observations[-1].data[0] == states[1].qpos[2]
+
+
+def test_a_backlog_is_not_taken_for_the_present(graph, states, measurements):
+    graph.start("observation_node", PATIENT)
+    health = graph.health()
+    measurements.find_node()
+    for state in states[:5]:
+        count = len(measurements.observations)
+        measurements.send(state)
+        graph.spin_until(lambda count=count: len(measurements.observations) > count)
+    stalled_ns = time.time_ns()
+    graph.spin_for(2.5)
+    for tick, state in enumerate(states[5:14]):
+        measurements.send(state, stalled_ns + tick * 10_000_000)
+    measurements.send(states[14])
+    graph.spin_until(lambda: len(measurements.observations) > 5)
+    graph.spin_until(lambda: health.value("observation_node", "stale_states") == "9")
+    assert [message.data[0] for message in measurements.observations[5:]] == [states[14].qpos[2]]
+
+
+def test_a_robot_that_starts_again_with_other_stamps_is_heard_at_once(graph, states, measurements):
+    graph.start("observation_node", PATIENT)
+    measurements.find_node()
+    day_ns = 86_400_000_000_000
+    for offset_ns in (0, -day_ns, day_ns):
+        joints, odom = measurements.messages(states[0], time.time_ns() + offset_ns)
+        measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
+
+
+def test_a_simulation_may_pause_and_run_slowly(graph):
+    health = graph.health()
+    observations = graph.listen(Float64MultiArray, "observation", DEPTH)
+    graph.start("simulation_node", {"publish_observation": False, "real_time_factor": 0.25})
+    graph.start("observation_node", PATIENT)
+    # Without a command it stands still.
+    graph.spin_until(lambda: len(observations) > 100)
+    graph.start("policy_node", {"policy": "balance", "observation_timeout": 1.0})
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    count = len(observations)
+    # In four seconds its time falls behind by three.
+    graph.spin_for(4.0)
+    assert len(observations) > count + 50
+    assert "not new" not in health.messages["observation_node"]
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
+    graph.spin_for(2.0)
+    count = len(observations)
+    graph.spin_for(1.0)
+    assert len(observations) > count + 5
+    assert "not new" not in health.messages["observation_node"]
+    height_m = observations[-1].data[0]
+    assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
+    graph.spin_until(lambda: observations[-1].data[0] != height_m)
 
 
 def run_lockstep(graph, simulation, observation, policy):

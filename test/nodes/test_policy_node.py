@@ -18,6 +18,7 @@ from humanoid_mujoco_ros.core import checkpoint, policy_source
 from humanoid_mujoco_ros.core.model import RobotModel
 from humanoid_mujoco_ros.core.policy import Policy
 from humanoid_mujoco_ros.core.simulation import Simulation
+from humanoid_mujoco_ros.nodes import conversions
 
 pytestmark = pytest.mark.processes
 
@@ -116,6 +117,26 @@ def test_a_bad_observation_means_zero_effort_and_an_error(graph, robot, spoil, r
     assert health.levels["policy_node"] == 2
 
 
+def test_efforts_that_are_not_finite_never_leave(graph, robot, tmp_path):
+    path = tmp_path / "overflow.safetensors"
+    walk = checkpoint.load(policy_source.resolve("walk"), robot)
+    walk.weights[-1][2, 0::2], walk.weights[-1][2, 1::2] = 3e38, -3e38
+    walk.save(path)  # each weight is finite, and their sum with another sign is inf - inf
+    graph.start("policy_node", {"ramp": 0.0, "observation_timeout": 0.0, "policy": path})
+    health = graph.health()
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    assert np.isnan(Policy(walk, robot).efforts(observation)).any()
+    for _ in range(3):
+        np.testing.assert_array_equal(stand_in.ask(observation), np.zeros(17))
+    graph.spin_until(lambda: health.value("policy_node", "rejected_messages") == "3")
+    assert "the policy's effort is not finite: value" in health.value(
+        "policy_node", "last_rejection"
+    )
+    assert health.levels["policy_node"] == 2
+
+
 def test_a_stale_observation_means_one_zero_command_and_an_error(graph, robot):
     graph.start("policy_node", {"ramp": 0.05, "observation_timeout": 0.05})
     health = graph.health()
@@ -129,7 +150,8 @@ def test_a_stale_observation_means_one_zero_command_and_an_error(graph, robot):
     assert "no observation for" in health.messages["policy_node"]
     assert len(stand_in.commands) == 2
     first = stand_in.ask(observation)  # it comes back: the ramp begins anew
-    assert 0 < np.abs(first).max() < np.abs(stand_in.ask(observation)).max()
+    # On a busy machine the next question may come too late as well.
+    graph.spin_until(lambda: np.abs(stand_in.ask(observation)).max() > np.abs(first).max() > 0)
 
 
 def test_the_lifecycle_loads_starts_and_stops(graph, robot):
@@ -177,10 +199,30 @@ def test_another_policy_is_loaded_by_parameter_and_a_wrong_one_is_refused(graph,
     np.testing.assert_allclose(before, Policy(original, robot).efforts(observation), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("some.yaml", b"policy: walk\n", "neither a .safetensors file of this package nor"),
+        ("random.cleanrl_model", b"\x80\x02" + bytes(range(256)), "torch"),
+        ("random.safetensors", bytes(range(256)), "not a safetensors file"),
+    ],
+)
+def test_a_file_that_is_no_policy_shows_in_the_diagnostics(graph, tmp_path, name, content, reason):
+    path = tmp_path / name
+    path.write_bytes(content)
+    graph.start("policy_node", {"autostart": False, "policy": path})
+    health = graph.health()
+    assert not change_state(graph, Transition.TRANSITION_CONFIGURE)
+    graph.spin_until(lambda: reason in health.messages.get("policy_node", ""))
+    assert str(path) in health.messages["policy_node"]
+    assert health.levels["policy_node"] == 2
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+
+
 def test_an_unknown_policy_is_one_clear_line_and_a_failed_start(graph):
     process = graph.start("policy_node", {"policy": "run"})
-    output, _ = process.communicate(timeout=10)
-    assert process.returncode == 1
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
     assert "policy 'run' is neither shipped nor a file" in output
     assert "Traceback" not in output
 
@@ -194,7 +236,7 @@ def test_a_policy_that_is_told_to_end_leaves_a_zero_command(graph, robot, number
     policy.send_signal(number)
     graph.spin_until(lambda: len(stand_in.commands) == 2)
     assert not any(stand_in.commands[-1].data)
-    output, _ = policy.communicate(timeout=10)
+    output, _ = policy.communicate(timeout=60)
     assert policy.returncode == 0, output
     assert "Traceback" not in output
 
@@ -203,22 +245,25 @@ def test_killing_the_policy_leaves_the_robot_without_effort_within_the_timeout(g
     graph.start("simulation_node", {"command_timeout": 0.1, "on_fall": "stay"})
     states = graph.listen(JointState, "joint_states", 100)
     policy = graph.start("policy_node")
-    graph.spin_until(lambda: states and np.abs(states[-1].effort).max() > 5.0, 15.0)
+    graph.spin_until(lambda: states and np.abs(states[-1].effort).max() > 5.0)
     policy.send_signal(signal.SIGKILL)
     policy.wait()
     count = len(states)
-    graph.spin_until(lambda: len(states) > count and not any(states[-1].effort), 1.0)
+    graph.spin_until(lambda: len(states) > count and not any(states[-1].effort))
     held = [message for message in states[count:] if any(message.effort)]
-    assert len(held) <= 20  # 0.1 s and what was under way
+    assert len(held) <= 40  # 0.1 s, and what was under way on a busy machine
 
 
 def test_the_command_comes_once_per_observation_while_walking(graph):
-    graph.start("simulation_node")
-    observations = graph.listen(Float64MultiArray, "observation", 100)
-    commands = graph.listen(Float64MultiArray, "effort_controller/commands", 100)
-    graph.spin_until(lambda: observations)
-    graph.start("policy_node")
-    graph.spin_until(lambda: commands, 15.0)
-    before = len(observations), len(commands)
-    graph.spin_until(lambda: len(observations) - before[0] >= 200)
-    assert abs((len(commands) - before[1]) - (len(observations) - before[0])) <= 1
+    # In lockstep, since in real time a busy machine may skip one.
+    commands = graph.listen(Float64MultiArray, "effort_controller/commands", 1000)
+    states = graph.listen(JointState, "joint_states", 1000)
+    graph.start("policy_node", {"observation_timeout": 0.0})
+    graph.spin_until(lambda: graph.node.count_publishers("effort_controller/commands"))
+    graph.spin_for(2.0)  # for discovery
+    process = graph.start("simulation_node", {"mode": "lockstep", "duration": 2.0})
+    graph.spin_until(lambda: process.poll() is not None)
+    graph.spin_for(0.5)
+    # Whether the last state is still answered depends on who ends first.
+    assert len(commands) in (200, 201)
+    assert conversions.from_time(states[-1].header.stamp) == 2_010_000_000

@@ -1,5 +1,8 @@
 """simulation_node in a process of its own, over real DDS."""
 
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,8 @@ pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
@@ -22,12 +27,13 @@ from humanoid_mujoco_ros.nodes import conversions
 pytestmark = pytest.mark.processes
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+COMMANDS = "effort_controller/commands"
 RUN_FREE = {"hold_until_command": False}
 
 
 def command(graph):
     """A publisher of effort commands that the simulation has found."""
-    publisher = graph.node.create_publisher(Float64MultiArray, "effort_controller/commands", 1)
+    publisher = graph.node.create_publisher(Float64MultiArray, COMMANDS, 1)
     graph.spin_until(lambda: publisher.get_subscription_count() == 1)
     return publisher
 
@@ -49,13 +55,14 @@ def test_every_state_topic_comes_at_100_hz(graph):
         "/clock": graph.listen(Clock, "/clock", 100),
         "observation": graph.listen(Float64MultiArray, "observation", 100),
     }
-    graph.spin_until(lambda: all(topics.values()))
-    before = {name: len(messages) for name, messages in topics.items()}
-    duration_s = 10.0
-    graph.spin_for(duration_s)
-    for name, messages in topics.items():
-        rate_hz = (len(messages) - before[name]) / duration_s
-        assert rate_hz == pytest.approx(100.0, rel=0.01), name
+    graph.spin_until(lambda: all(len(messages) >= 300 for messages in topics.values()))
+    for name in ("joint_states", "odom", "imu/data", "left_foot/wrench", "right_foot/wrench"):
+        assert set(np.diff(stamps(topics[name]))) == {10_000_000}, name
+    assert set(np.diff([conversions.from_time(m.clock) for m in topics["/clock"]])) == {10_000_000}
+    # A busy machine may cost some of it; `humanoid bench` measures an idle one.
+    start_s, count = time.monotonic(), len(topics["joint_states"])
+    graph.spin_until(lambda: len(topics["joint_states"]) >= count + 300)
+    assert 300 / (time.monotonic() - start_s) == pytest.approx(100.0, rel=0.2)
 
 
 def test_what_is_latched_describes_every_link(graph):
@@ -94,6 +101,17 @@ def test_the_robot_waits_for_the_first_command_then_time_runs(graph):
     assert set(stamps(states)) == {10_000_000}
     publisher.publish(Float64MultiArray(data=[0.0] * 17))
     graph.spin_until(lambda: stamps(states)[-1] > 10_000_000 and clock)
+
+
+def test_a_late_listener_gets_the_clock_and_the_links_while_time_stands_still(graph):
+    graph.start("simulation_node")
+    states = graph.listen(JointState, "joint_states")
+    graph.spin_until(lambda: len(states) > 20)
+    transforms, clock = graph.listen(TFMessage, "/tf", 100), graph.listen(Clock, "/clock")
+    graph.spin_until(lambda: transforms and clock)
+    graph.spin_for(0.3)
+    assert len(transforms) == 1
+    assert states[0].header.stamp == states[-1].header.stamp
 
 
 @pytest.mark.parametrize(
@@ -158,7 +176,7 @@ def test_pause_step_resume_and_reset(graph):
     assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
     graph.spin_until(lambda: odometry[-1].pose.pose.position.z > 1.3)
     times = [conversions.from_time(message.clock) for message in clock]
-    assert np.all(np.diff(times) > 0)
+    assert np.all(np.diff(times) >= 0)
     assert np.all(np.diff(stamps(states)) >= 0)
 
 
@@ -192,9 +210,158 @@ def test_a_second_robot_lives_in_a_namespace_with_prefixed_frames(graph):
     assert graph.node.count_publishers("/clock") == 0
 
 
+@pytest.mark.parametrize(
+    ("simulation", "policy"),
+    [
+        ({}, {"observation_timeout": 1.0}),
+        ({"real_time_factor": 0.2}, {"observation_timeout": 1.0}),
+        ({"mode": "lockstep"}, {"observation_timeout": 0.0}),
+    ],
+    ids=["realtime", "slow", "lockstep"],
+)
+@pytest.mark.slow
+def test_two_commanders_of_one_name_are_refused_at_once(graph, simulation, policy):
+    health = graph.health()
+    states = graph.listen(JointState, "joint_states", 100)
+    graph.start("simulation_node", {"on_fall": "stay", "command_timeout": 1.0, **simulation})
+    graph.spin_until(
+        lambda: (
+            health.messages.get("simulation_node") and graph.node.count_publishers("joint_states")
+        )
+    )
+    policies = [graph.start("policy_node", policy) for _ in range(2)]
+    graph.spin_until(lambda: graph.node.count_publishers(COMMANDS) == 2)
+    conflict = f"2 nodes called /policy_node publish /{COMMANDS}: all commands are refused"
+    # Well before a publisher that was left behind is given up.
+    graph.spin_until(lambda: conflict in health.messages.get("simulation_node", ""), 15.0)
+    assert health.levels["simulation_node"] == 2
+    if "mode" in simulation:
+        graph.spin_for(0.3)
+        stopped_ns = stamps(states)[-1]
+        graph.spin_for(0.5)
+        assert stamps(states)[-1] == stopped_ns
+    else:
+        graph.spin_until(lambda: not any(states[-1].effort))
+        # Without a simulation that refuses, they would have to notice themselves.
+        graph.spin_until(lambda: "commanding no longer" in health.messages["policy_node"])
+
+    policies[0].send_signal(signal.SIGINT)
+    graph.spin_until(lambda: "nodes called" not in health.messages["simulation_node"])
+    count = len(states)
+    graph.spin_until(lambda: len(states) > count + 50 and any(states[-1].effort))
+    policies[1].send_signal(signal.SIGINT)
+    graph.processes[0].send_signal(signal.SIGINT)
+    output, _ = graph.processes[0].communicate(timeout=60)
+    assert output.count("all commands are refused") == 1
+    assert output.count("one node commands the joints again") == 1
+
+
+@pytest.mark.slow
+def test_a_policy_that_was_killed_and_restarted_is_one_commander(graph):
+    health = graph.health()
+    graph.start("simulation_node", {"on_fall": "stay"})
+    policy = graph.start("policy_node", {"observation_timeout": 1.0})
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    policy.kill()
+    policy.wait()
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "timeout")
+    graph.start("policy_node", {"observation_timeout": 1.0})
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    for _ in range(10):
+        graph.spin_for(0.5)
+        for node in ("simulation_node", "policy_node"):
+            assert "nodes called" not in health.messages[node]
+
+
+def test_a_second_clock_is_reported_with_its_remedy(graph):
+    health = graph.health()
+    graph.start("simulation_node", RUN_FREE)
+    second = graph.start("simulation_node", {**RUN_FREE, "frame_prefix": "r2/"}, "-r", "__ns:=/r2")
+    expected = (
+        "several nodes publish /clock: /r2/simulation_node, /simulation_node: time jumps back and "
+        "forth; set publish_clock to false (humanoid sim --no-clock, clock:=false)"
+    )
+    for node in ("simulation_node", "r2/simulation_node"):
+        graph.spin_until(lambda node=node: expected in health.messages.get(node, ""))
+        assert health.levels[node] == 2
+    second.send_signal(signal.SIGINT)
+    graph.spin_until(lambda: "/clock" not in health.messages["simulation_node"])
+
+
+def test_a_second_clock_of_the_same_name_is_reported_too(graph):
+    health = graph.health()
+    for _ in range(2):
+        graph.start("simulation_node", RUN_FREE)
+    graph.spin_until(lambda: graph.node.count_publishers("/clock") == 2)
+    graph.spin_until(
+        lambda: (
+            "2 nodes called /simulation_node publish /clock"
+            in health.messages.get("simulation_node", "")
+        ),
+        15.0,
+    )
+
+
+@pytest.mark.slow
+def test_a_simulation_that_was_killed_and_restarted_is_one_clock(graph):
+    health = graph.health()
+    for is_restarted in (False, True):
+        health.messages.clear()
+        simulation = graph.start("simulation_node", RUN_FREE)
+        graph.spin_until(lambda: health.messages)
+        if not is_restarted:
+            simulation.kill()
+            simulation.wait()
+            graph.spin_for(1.5)
+    for _ in range(10):
+        graph.spin_for(0.5)
+        assert "/clock" not in health.messages["simulation_node"]
+
+
+def set_real_time_factor(graph, factor):
+    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=factor)
+    request = SetParameters.Request(parameters=[Parameter(name="real_time_factor", value=value)])
+    response = graph.call(SetParameters, "simulation_node/set_parameters", request)
+    return response.results[0]
+
+
+@pytest.mark.slow
+def test_the_real_time_factor_is_set_while_it_runs(graph):
+    health = graph.health()
+    graph.start("simulation_node")
+    # So short that it would miss the robot in the slowest motion, were the state not repeated.
+    graph.start("policy_node", {"observation_timeout": 0.16, "policy": "balance"})
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    for factor in (0.5, 0.05, 0.8):
+        assert set_real_time_factor(graph, factor).successful
+        graph.spin_until(
+            lambda factor=factor: (
+                float(health.value("simulation_node", "real_time_factor"))
+                == pytest.approx(factor, rel=0.2)
+            )
+        )
+        assert float(health.value("simulation_node", "real_time_factor_target")) == factor
+        graph.spin_until(lambda: "no observation" not in health.messages["policy_node"])
+        graph.spin_for(2.0)
+        assert health.value("simulation_node", "watchdog") == "ok"
+        assert health.value("simulation_node", "episode") == "0"
+    for factor in (0.0, -1.0, float("nan")):
+        result = set_real_time_factor(graph, factor)
+        assert not result.successful
+        assert f"real_time_factor must be positive, not {factor}" in result.reason
+    graph.spin_until(lambda: health.value("simulation_node", "real_time_factor_target") == "0.8")
+
+
+def test_lockstep_has_no_real_time_factor_to_set(graph):
+    graph.start("simulation_node", {"mode": "lockstep"})
+    result = set_real_time_factor(graph, 0.5)
+    assert not result.successful
+    assert "in lockstep time runs as fast as commands come" in result.reason
+
+
 def test_it_ends_by_itself_after_the_duration(graph):
     process = graph.start("simulation_node", {**RUN_FREE, "duration": 0.5})
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
 
 
@@ -211,7 +378,7 @@ def test_it_ends_by_itself_after_the_duration(graph):
 )
 def test_a_wrong_parameter_is_one_clear_line_and_a_failed_start(graph, parameters, reason):
     process = graph.start("simulation_node", parameters)
-    output, _ = process.communicate(timeout=10)
-    assert process.returncode == 1
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
     assert reason in output
     assert "Traceback" not in output

@@ -7,32 +7,32 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.observation import layout, observe_data
+from humanoid_mujoco_ros.core.observation import INPUT_NAME, layout, observe_data
+from humanoid_mujoco_ros.core.simulation import HEALTHY_HEIGHT_M
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
 from humanoid_mujoco_ros.training.tasks import (
-    HEALTHY_HEIGHT_M,
+    TASKS,
+    HumanoidV4Task,
     Transition,
     humanoid_v4_reset,
     humanoid_v4_reward,
     make_task,
-    outside_healthy_height,
 )
 
 CALM = EnvironmentConfig(unpushed_fraction=1.0, delayed_fraction=0.0, ramp_fraction=0.0)
 
 
-class PlainHumanoidV4:
+class PlainHumanoidV4(HumanoidV4Task):
     """Humanoid-v4's reward and nothing else."""
 
     name = "plain"
 
-    def __init__(self, qpos=None, qvel=None):
+    def __init__(self, robot, qpos=None, qvel=None):
+        super().__init__(robot)
         self._start = qpos, qvel
 
     def reward(self, step: Transition):
         return humanoid_v4_reward(step.com_velocity[:, 0], step.action)
-
-    failed = staticmethod(outside_healthy_height)
 
     def reset(self, robot, random, n):
         if self._start[0] is None:
@@ -64,7 +64,7 @@ def reference(robot: RobotModel, qpos, qvel, actions, forces=None):
 
 
 def test_transition_equals_a_plain_mujoco_loop(robot):
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 3, CALM, seed=5)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 3, CALM, seed=5)
     first, _ = environment.reset()
     environment._age[:] = 0
     starts = environment._qpos.copy(), environment._qvel.copy()
@@ -79,7 +79,7 @@ def test_transition_equals_a_plain_mujoco_loop(robot):
 
 
 def test_contact_forces_are_masked(robot):
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 2, CALM)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 2, CALM)
     environment.reset()
     step = environment.step(np.zeros((2, robot.mj.nu)))
     block = next(b for b in layout(robot.mj) if b.name == "cfrc_ext")
@@ -88,7 +88,7 @@ def test_contact_forces_are_masked(robot):
 
 def test_a_delayed_command_acts_one_period_late(robot):
     config = EnvironmentConfig(unpushed_fraction=1.0, delayed_fraction=1.0, ramp_fraction=0.0)
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 1, config)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
     environment.reset()
     environment._age[:] = 0
     start = environment._qpos[0].copy(), environment._qvel[0].copy()
@@ -104,7 +104,7 @@ def test_torques_ramp_in_where_an_episode_says_so(robot):
     config = EnvironmentConfig(
         unpushed_fraction=1.0, delayed_fraction=0.0, ramp_fraction=1.0, ramp_s=(0.1, 0.1)
     )
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 1, config)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
     environment.reset()
     environment._age[:] = 0
     start = environment._qpos[0].copy(), environment._qvel[0].copy()
@@ -126,7 +126,7 @@ def test_a_push_is_a_force_at_the_root_for_its_duration(robot):
         delayed_fraction=0.0,
         ramp_fraction=0.0,
     )
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 1, config)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
     environment.reset()
     environment._age[:] = 0
     start = environment._qpos[0].copy(), environment._qvel[0].copy()
@@ -144,7 +144,7 @@ def test_a_push_is_a_force_at_the_root_for_its_duration(robot):
 
 def test_ended_episodes_restart_and_say_why(robot):
     config = EnvironmentConfig(episode_s=0.05, unpushed_fraction=1.0)
-    environment = VectorEnvironment(robot, PlainHumanoidV4(), 4, config)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 4, config)
     environment.reset()
     environment._age[:] = 0
     environment._qpos[1, 2] = 0.5
@@ -165,7 +165,7 @@ def test_reward_is_that_of_gymnasiums_humanoid_v4():
     theirs.reset(seed=3)
     start = theirs.data.qpos.copy(), theirs.data.qvel.copy()
     robot = RobotModel(ModelConfig(timestep_s=0.003, steps_per_control=5))
-    environment = VectorEnvironment(robot, PlainHumanoidV4(*start), 1, CALM)
+    environment = VectorEnvironment(robot, PlainHumanoidV4(robot, *start), 1, CALM)
     environment.reset()
     environment._age[:] = 0
     random = np.random.default_rng(0)
@@ -187,6 +187,36 @@ def test_walking_faster_than_the_cap_earns_nothing():
     step = Transition(qpos, qvel, np.zeros((3, robot.mj.nu)), speeds, 0.0 * speeds, np.zeros(3))
     slow, capped, fast = task.reward(step)
     assert capped == fast > slow
+
+
+class HeightOnly(HumanoidV4Task):
+    """A task whose policy reads another vector."""
+
+    name = "height"
+    input_name = "height_and_time"
+
+    def __init__(self, robot):
+        super().__init__(robot)
+        self.reads = 0
+
+    def observe(self, qpos, qvel, cinert, cvel, qfrc_actuator):
+        self.reads += 1
+        return np.column_stack((qpos[:, 2], np.full(len(qpos), self.reads)))
+
+    def reward(self, step: Transition):
+        return step.qpos[:, 2]
+
+
+def test_the_task_says_what_a_policy_reads(robot):
+    task = HeightOnly(robot)
+    environment = VectorEnvironment(robot, task, 3, CALM)
+    first, _ = environment.reset()
+    np.testing.assert_array_equal(first, np.column_stack((environment._qpos[:, 2], np.ones(3))))
+    step = environment.step(np.zeros((3, robot.mj.nu)))
+    assert step.observation.shape == (3, 2)
+    assert step.last_observation.shape[1] == 2
+    for name in TASKS:
+        assert make_task(name, robot, 1.0).input_name == INPUT_NAME
 
 
 def test_an_unknown_task_is_refused_by_name():

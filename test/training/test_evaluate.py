@@ -10,14 +10,16 @@ import mujoco
 import numpy as np
 import pytest
 
+from humanoid_mujoco_ros.core import checkpoint as checkpoints
 from humanoid_mujoco_ros.core import observation, policy_source
 from humanoid_mujoco_ros.core.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.core.policy import Policy
+from humanoid_mujoco_ros.core.shadow import ShadowModel
 from humanoid_mujoco_ros.core.simulation import Simulation
 from humanoid_mujoco_ros.core.state import Wrench
 from humanoid_mujoco_ros.training import evaluate
-from humanoid_mujoco_ros.training.evaluate import BatchPolicy, Trial, run_trial
+from humanoid_mujoco_ros.training.evaluate import BatchPolicy, ShadowObserver, Trial, run_trial
 
 ROBOT = RobotModel()
 
@@ -85,6 +87,69 @@ def test_a_trial_is_an_episode_of_the_simulation(force_n):
     tolerance = 5e-3 if force_n else 1e-6
     np.testing.assert_allclose(
         outcome.displacement_m[0], state.qpos[:2] - start, atol=tolerance, rtol=0
+    )
+
+
+def test_the_shadow_observer_sees_what_a_robot_publishes():
+    simulation, shadow = Simulation(ROBOT), ShadowModel(ROBOT)
+    random = np.random.default_rng(2)
+    states = [simulation.step(random.normal(size=17) * ROBOT.effort_limits) for _ in range(20)]
+    data = mujoco.MjData(ROBOT.mj)
+    efforts = np.zeros((20, ROBOT.mj.nv))
+    expected = []
+    for i, state in enumerate(states):
+        efforts[i, ROBOT.dof_indices] = state.joint_efforts
+        shadow.set_state(
+            state.base_position,
+            state.base_quaternion_wxyz,
+            state.base_linear_velocity,
+            state.base_angular_velocity,
+            state.joint_positions,
+            state.joint_velocities,
+            state.joint_efforts,
+        )
+        expected.append(shadow.observation())
+    qpos, qvel = (np.array([getattr(s, name) for s in states]) for name in ("qpos", "qvel"))
+    observed = ShadowObserver(ROBOT).observe(qpos, qvel, efforts)
+    np.testing.assert_allclose(observed, expected, rtol=0, atol=1e-9)
+    # And what MuJoCo itself makes of the last state.
+    data.qpos[:], data.qvel[:] = qpos[-1], qvel[-1]
+    data.ctrl[ROBOT.actuator_indices] = states[-1].joint_efforts / ROBOT.gear
+    mujoco.mj_forward(ROBOT.mj, data)
+    np.testing.assert_allclose(
+        observed[-1], observation.observe_data(data, mask_cfrc_ext=True), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("force_n", [0.0, 150.0])
+def test_a_walk_on_the_shadows_observation_is_the_same_walk(force_n):
+    policy = checkpoints.load(policy_source.resolve("walk"), ROBOT)
+    heading, at = np.array([0.3, -2.0, 2.0]), np.full(3, 2.0)
+    trial = Trial(3, 5.0, 0, force_n, heading, at) if force_n else Trial(3, 5.0)
+    plain = run_trial(ROBOT, policy, trial, seed=5)
+    shadow = run_trial(ROBOT, policy, trial, seed=5, observer=ShadowObserver(ROBOT))
+    assert not plain.fell.any()
+    assert not shadow.fell.any()
+    assert not np.array_equal(plain.displacement_m, shadow.displacement_m)
+    np.testing.assert_allclose(shadow.displacement_m, plain.displacement_m, atol=0.5)
+
+
+def test_the_command_compares_falls_on_both_observations(tmp_path, capsys):
+    path = tmp_path / "random.safetensors"
+    random_checkpoint().save(path)
+    episodes = {}
+    for source in ("simulation", "shadow"):
+        options = "--battery episodes --episodes 3 --long-episodes 0 --observation"
+        command = [str(path), *options.split(), source, "--output", str(tmp_path / source)]
+        assert evaluate.main(command) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert ("observed through the shadow model" in printed) == (source == "shadow")
+        content = json.loads((tmp_path / source / "evaluation.json").read_text())
+        assert content["options"]["observation"] == source
+        episodes[source] = content["results"][0]["episodes"]["15 s"]
+    assert episodes["shadow"]["falls"] == episodes["simulation"]["falls"] == 3
+    assert episodes["shadow"]["upright_s"] == pytest.approx(
+        episodes["simulation"]["upright_s"], abs=0.3
     )
 
 
@@ -157,8 +222,6 @@ def test_help_explains_the_batteries(capsys):
 @pytest.mark.parametrize("delay_steps", [0, 1])
 @pytest.mark.parametrize("name", ["walk", "balance"])
 def test_a_shipped_policy_stays_up(name, delay_steps):
-    from humanoid_mujoco_ros.core import checkpoint as checkpoints
-
     try:
         path = policy_source.shipped_policies()[name]
     except (KeyError, CheckpointError):

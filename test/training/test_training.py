@@ -17,12 +17,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from humanoid_mujoco_ros.core import checkpoint as checkpoints  # noqa: E402
-from humanoid_mujoco_ros.core.model import RobotModel  # noqa: E402
-from humanoid_mujoco_ros.core.observation import layout  # noqa: E402
-from humanoid_mujoco_ros.core.policy import Network  # noqa: E402
-from humanoid_mujoco_ros.training import ppo, train  # noqa: E402
+from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel  # noqa: E402
+from humanoid_mujoco_ros.core.observation import INPUT_NAME, layout  # noqa: E402
+from humanoid_mujoco_ros.core.policy import Network, Policy  # noqa: E402
+from humanoid_mujoco_ros.core.simulation import Simulation  # noqa: E402
+from humanoid_mujoco_ros.training import evaluate, ppo, train  # noqa: E402
 from humanoid_mujoco_ros.training.train import TrainOptions  # noqa: E402
 
+TERRIER = Path(__file__).parent / "terrier.xml"
+EVALUATION = ("--battery", "episodes", "--episodes", "2", "--long-episodes", "0")
 SMALL = ("--environments", "32", "--steps", "16", "--minibatch", "256", "--no-tensorboard")
 
 
@@ -39,7 +42,7 @@ def small_trainer(tmp_path: Path, **changes) -> ppo.Trainer:
 def actions_in_torch(trainer: ppo.Trainer, observed: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         seen = trainer._network_input(observed)
-        return ppo.ACTION_SCALE * trainer.agent.actor(seen, bfloat16=False).numpy()
+        return trainer.action_limits * trainer.agent.actor(seen, bfloat16=False).numpy()
 
 
 def actions_of(policy: checkpoints.Checkpoint, observed: np.ndarray) -> np.ndarray:
@@ -60,15 +63,70 @@ def trained(tmp_path_factory) -> ppo.Trainer:
 def test_the_saved_policy_acts_as_the_torch_module(trained):
     policy = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
     policy.check_fits(RobotModel())
+    assert (policy.input, policy.task, policy.action_limit) == (INPUT_NAME, "walk", 0.4)
     observed = trained.environment.observe()
     expected = actions_in_torch(trained, observed)
     assert np.abs(expected).max() > 1e-4
     np.testing.assert_allclose(actions_of(policy, observed), expected, atol=1e-5)
     np.testing.assert_allclose(
         np.exp(policy.log_std),
-        ppo.ACTION_SCALE * trained.agent.log_std().detach().exp().numpy(),
+        trained.action_limits * trained.agent.log_std().detach().exp().numpy(),
         rtol=1e-5,
     )
+
+
+def test_another_robots_height_and_motors_are_its_own(tmp_path):
+    few = ("--minutes", "0.03", *SMALL, "--model", str(TERRIER), "--output", str(tmp_path))
+    assert train.main(["balance", *few]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "balance.jsonl").read_text().splitlines()]
+    # By the humanoid's range of heights it would fall at every step, 6,000 times a minute.
+    assert rows[0]["falls_per_minute"] < 60
+    assert json.loads((tmp_path / "balance.json").read_text())["symmetric_robot"]
+    robot = RobotModel(ModelConfig(path=str(TERRIER), left_foot="", right_foot=""))
+    path = tmp_path / "balance.safetensors"
+    policy = Policy(checkpoints.load(path, robot), robot)
+    assert policy.checkpoint.action_limit == 1.0
+    simulation = Simulation(robot)
+    state = simulation.state()
+    for _ in range(50):
+        efforts = policy.efforts(state.observation)
+        state = simulation.step(efforts)
+        assert not state.fallen
+        np.testing.assert_allclose(
+            state.joint_efforts, np.clip(efforts, -robot.effort_limits, robot.effort_limits)
+        )
+    command = [str(path), "--model", str(TERRIER), *EVALUATION, "--output", str(tmp_path)]
+    assert evaluate.main(command) == 0
+    result = json.loads((tmp_path / "evaluation.json").read_text())["results"][0]
+    assert result["episodes"]["15 s"]["upright_s"] > 0.3
+
+
+def test_each_motor_is_commanded_within_its_own_range(tmp_path):
+    trainer = small_trainer(tmp_path, model=str(TERRIER), initial_std=0.4)
+    np.testing.assert_array_equal(trainer.action_limits, [1.0, 0.5] * 4)
+    seen = []
+    step = trainer.environment.step
+    trainer.environment.step = lambda action: seen.append(action) or step(action)
+    trainer.update(trainer.collect())
+    largest = np.abs(np.concatenate(seen)).max(axis=0)
+    np.testing.assert_array_equal(largest, trainer.action_limits)
+    policy = trainer.checkpoint()
+    np.testing.assert_allclose(np.exp(policy.log_std), trainer.action_limits, rtol=0.1)
+    observed = trainer.environment.observe()
+    expected = actions_in_torch(trainer, observed)
+    np.testing.assert_allclose(actions_of(policy, observed), expected, atol=1e-5)
+    resumed = small_trainer(tmp_path / "again", model=str(TERRIER), resume=str(trainer.save()))
+    np.testing.assert_allclose(actions_in_torch(resumed, observed), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        resumed.agent.log_std().detach(), trainer.agent.log_std().detach(), atol=1e-6
+    )
+
+
+def test_a_control_range_to_one_side_is_refused(tmp_path, capsys):
+    path = tmp_path / "one_sided.xml"
+    path.write_text(TERRIER.read_text().replace('ctrlrange="-.5 .5"', 'ctrlrange="0 1"'))
+    assert train.main(["walk", "--model", str(path)]) == 2
+    assert "'left_fore_knee' has the ctrlrange 0 to 1, expected" in capsys.readouterr().err
 
 
 def test_constant_and_masked_columns_have_zero_weights(trained):
@@ -168,7 +226,7 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, processes):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     policy = checkpoints.load(tmp_path / "balance.safetensors", RobotModel())
     assert policy.task == "balance"

@@ -6,7 +6,7 @@ import pytest
 from humanoid_mujoco_ros.core import rotation
 from humanoid_mujoco_ros.core.model import ModelError, RobotModel
 from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.viewer.push import WATCH_S, Push, PushPlan, heading
+from humanoid_mujoco_ros.viewer.push import WATCH_S, Push, PushPlan
 
 PERIOD_NS = 10_000_000
 
@@ -98,7 +98,3 @@ def test_a_reset_interrupts_it(robot):
 def test_an_unknown_link_is_refused(robot):
     with pytest.raises(ModelError, match="link 'tail' is not in the model"):
         Push(ShadowModel(robot)).start(PushPlan("left", 100.0, 1.0, "tail"))
-
-
-def test_heading_is_the_yaw():
-    assert heading(rotation.from_rpy([0.3, 0.2, 1.1])) == pytest.approx(1.1)
