@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.bringup.network import stay_local
 
 _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000
+_CHECK_PERIOD_S = 1.0
 _DISCOVERY_S = 2.0
 """Time in which nodes that are there make themselves known."""
 _MATCH_S = 0.5
@@ -96,6 +97,22 @@ def live_publishers(node: Node, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def check_alone(node: Node, names: Sequence[str], options: PlayOptions) -> None:
+    """Sees that no robot publishes what is played.
+
+    Raises:
+        BagError: One does, and the options do not allow it.
+    """
+    live = {} if options.beside_live_nodes else live_publishers(node, names)
+    if live:
+        publishers = ", ".join(sorted(set(live.values())))
+        raise BagError(
+            f"{publishers} is live and publishes {', '.join(sorted(live))}: a robot and its "
+            "recording would be mixed up. Stop it (one that was killed is seen for 20 s more), use "
+            "another ROS_DOMAIN_ID, or say --beside-live-nodes"
+        )
+
+
 def _is_one_of(name: str, relative: Sequence[str]) -> bool:
     """Whether a full name is one of these in some namespace."""
     return any(name.endswith(f"/{end}") for end in relative)
@@ -105,6 +122,7 @@ class _Player:
     """Publishes the messages of one bag."""
 
     def __init__(self, node: Node, bag: Bag, names: Sequence[str], options: PlayOptions) -> None:
+        self._node = node
         self._bag = bag
         self._options = options
         self._names = list(names)
@@ -136,7 +154,7 @@ class _Player:
         count = 0
         for name, data in self._latched_before_start():
             self._publishers[name].publish(data)
-        begin_s = time.monotonic()
+        begin_s = check_s = time.monotonic()
         clock_ns = self._start_ns
         for name, stamp_ns, data in self._bag.messages(self._names, self._start_ns):
             if self._clock is not None:
@@ -145,6 +163,10 @@ class _Player:
                     self._publish_clock(clock_ns)
                     clock_ns += _CLOCK_PERIOD_NS
             self._wait_until(begin_s, stamp_ns)
+            if time.monotonic() > check_s:
+                # Discovery may take longer than the wait before the start.
+                check_alone(self._node, self._names, self._options)
+                check_s = time.monotonic() + _CHECK_PERIOD_S
             if self.stopping:
                 break
             self._publishers[name].publish(data)
@@ -207,14 +229,7 @@ def play(options: PlayOptions) -> int:
 def _play(bag: Bag, names: list[str], left_out: list[str], options: PlayOptions) -> None:
     node = Node("player", start_parameter_services=False)
     time.sleep(_DISCOVERY_S)
-    live = live_publishers(node, names)
-    if live and not options.beside_live_nodes:
-        publishers = ", ".join(sorted(set(live.values())))
-        raise BagError(
-            f"{publishers} is live and publishes {', '.join(sorted(live))}: a robot and its "
-            "recording would be mixed up. Stop it (one that was killed is seen for 20 s more), use "
-            "another ROS_DOMAIN_ID, or say --beside-live-nodes"
-        )
+    check_alone(node, names, options)
     player = _Player(node, bag, names, options)
 
     def stop(*_: object) -> None:

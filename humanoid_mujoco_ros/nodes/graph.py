@@ -27,8 +27,9 @@ GHOST_S = 25.0
 _BOTH_COMMAND = 30
 """Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
 themselves wait twice as long, so that the robot has noticed before it hears neither."""
-_BOTH_TICK = 3
-"""Jumps back that prove two clocks; a restarted simulation makes one."""
+_BOTH_TICK = 10
+"""Times that do not advance and so prove two clocks. A restarted simulation jumps back once; one
+that stands still repeats its time to newcomers."""
 _EVERYONE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Hears reliable publishers and others."""
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
@@ -126,11 +127,6 @@ class Sources:
             return ""
         return f"{len(names)} nodes called {names[0]} publish {self._topic}"
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether two publishers of one name are there, and only one was heard so far."""
-        return self._twice_since_s is not None and not self._are_both_heard
-
     def _listen(self) -> list[Subscription]:
         """Begins to find out whether both publishers of one name are heard."""
         return []
@@ -147,7 +143,7 @@ class CommandSources(Sources):
     """Watches that no more than one node commands the joints.
 
     A node answers a state of the robot with one command. More than three commands for two states
-    come from two nodes. In lockstep, where every command makes a state, the simulation has to tell.
+    come from two nodes. In lockstep, where every command makes a state, only GHOST_S tells.
     """
 
     def __init__(self, node: Node) -> None:
@@ -155,10 +151,6 @@ class CommandSources(Sources):
         super().__init__(node, COMMANDS)
         self._surplus: int | None = None
         self._limit = _BOTH_COMMAND
-
-    def hear_both(self) -> None:
-        """Takes it that two nodes command."""
-        self._are_both_heard = True
 
     def _listen(self) -> list[Subscription]:
         self._surplus = None
@@ -192,14 +184,14 @@ class ClockSources(Sources):
         """Watches through the eyes of `node`."""
         super().__init__(node, CLOCK)
         self._time_ns = 0
-        self._jumps_back = 0
+        self._steps_back = 0
 
     def _listen(self) -> list[Subscription]:
-        self._time_ns = self._jumps_back = 0
+        self._time_ns = self._steps_back = 0
         return [self._node.create_subscription(Clock, CLOCK, self._on_clock, _EVERYONE)]
 
     def _on_clock(self, message: Clock) -> None:
         time_ns = conversions.from_time(message.clock)
-        self._jumps_back += time_ns < self._time_ns
+        self._steps_back += time_ns <= self._time_ns
         self._time_ns = time_ns
-        self._are_both_heard |= self._jumps_back >= _BOTH_TICK
+        self._are_both_heard |= self._steps_back >= _BOTH_TICK

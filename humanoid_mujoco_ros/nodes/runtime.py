@@ -29,7 +29,7 @@ _SPIN_TIMEOUT_S = 0.2
 
 
 def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Runs a node until it is told to stop.
+    """Runs a node until it is told to stop, or says so itself by its attribute `is_done`.
 
     Args:
         create_node: Called once rclpy is initialised. A ValueError or a ROS parameter error is
@@ -56,7 +56,7 @@ def run(create_node: Callable[[], Node], args: Sequence[str] | None = None) -> i
             return START_FAILED
         try:
             executor.add_node(node)
-            while node.context.ok() and not stop.is_set():
+            while node.context.ok() and not stop.is_set() and not getattr(node, "is_done", False):
                 # EventsExecutor.spin(), without a timeout, cannot be interrupted (rclpy 7.1.6).
                 executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
         except ExternalShutdownException:

@@ -45,8 +45,6 @@ _LAST_WORDS = Duration(seconds=1)
 _REQUEST_TIMEOUT_S = 2.0
 _SHORTEST_REPORT_S = 0.5
 """The last report of a run may follow sooner on the one before: it repeats its rates."""
-_PROBES = 5
-"""Commands that are held for a while in lockstep, to see whether a second one comes."""
 _AFTER_CONFLICT_S = 1.0
 """Until then every policy has noticed that it is the only one again (lockstep)."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -90,6 +88,7 @@ class SimulationNode(Node):
         """
         super().__init__("simulation_node")
         self.exit_status = 0
+        self.is_done = False
         self._is_closing = False
         self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
         config = parameters.declare(self, SimulationConfig)
@@ -134,8 +133,6 @@ class SimulationNode(Node):
         self._sources = graph.CommandSources(self)
         self._conflict = ""
         self._conflict_end_s = -math.inf
-        self._held: np.ndarray | None = None
-        self._probes = 0
         self._clocks = graph.ClockSources(self) if interface.publish_clock else None
         self._clock_conflict = ""
         self.create_subscription(Float64MultiArray, graph.COMMANDS, self.on_commands, 1)
@@ -153,7 +150,7 @@ class SimulationNode(Node):
         self._outbox_ready = threading.Event()
         self._dropped = 0
         self._published_time_ns = 0
-        self._tf_listeners = 0
+        self._listeners = 0
         self._last_state = self._simulation.state()
         self._publisher_thread = threading.Thread(
             target=self._publish, name="publisher", daemon=True
@@ -194,14 +191,7 @@ class SimulationNode(Node):
         except CommandError as error:
             self._rejections.add(error)
             return
-        efforts = efforts[self._to_model_order]
-        if self._mode == "lockstep" and self._sources.is_doubtful and self._probes < _PROBES:
-            # A step would make a second node's answer look like one to the next state.
-            if self._held is not None:
-                self._sources.hear_both()
-            self._held = efforts
-        else:
-            self._loop.command(efforts)
+        self._loop.command(efforts[self._to_model_order])
 
     def on_external_wrench(self, message: WrenchStamped) -> None:
         """Takes a push on a link."""
@@ -270,12 +260,6 @@ class SimulationNode(Node):
             self.get_logger().info("one node commands the joints again")
             self._conflict_end_s = time.monotonic()
         self._conflict = conflict
-        if self._held is not None and not conflict:
-            self._probes += 1
-            self._loop.command(self._held)
-        elif not self._sources.is_doubtful:
-            self._probes = 0
-        self._held = None
         conflict = self._clocks.conflict() if self._clocks is not None else ""
         if conflict:
             conflict += (
@@ -315,7 +299,7 @@ class SimulationNode(Node):
             self._diagnostics.publish()
             states = (self._joint_states, self._odom, self._imu, self._tf)
             any(not publisher.wait_for_all_acked(_LAST_WORDS) for publisher in states)
-            self.context.try_shutdown()
+            self.is_done = True
 
     def _say_result(self) -> None:
         """For runs too short for anyone to have heard the diagnostics."""
@@ -344,13 +328,14 @@ class SimulationNode(Node):
         self._imu.publish(conversions.to_imu(state.imu, prefix, stamp))
         for side, (frame, publisher) in self._feet.items():
             publisher.publish(conversions.to_wrench(state.foot_wrenches[side], frame, stamp))
-        if self._clock_publisher is not None:
-            self._clock_publisher.publish(conversions.to_clock(stamp))
-        listeners = self._tf.get_subscription_count()
-        if state.time_ns != self._published_time_ns or listeners > self._tf_listeners:
-            # While time stands still, repeating it would only make tf2 warn, but for newcomers.
+        publishers = [self._tf, *([self._clock_publisher] if self._clock_publisher else [])]
+        listeners = sum(publisher.get_subscription_count() for publisher in publishers)
+        if state.time_ns != self._published_time_ns or listeners > self._listeners:
+            # While time stands still, repeating these would only make tf2 warn, but for newcomers.
             self._tf.publish(self._transforms.encode(state, stamp))
-        self._published_time_ns, self._tf_listeners = state.time_ns, listeners
+            if self._clock_publisher is not None:
+                self._clock_publisher.publish(conversions.to_clock(stamp))
+        self._published_time_ns, self._listeners = state.time_ns, listeners
         self._last_state = state
 
     def _publish_latched(self) -> None:

@@ -208,7 +208,7 @@ def test_simulated_time_stamps(graph, tmp_path):
     health = graph.health()
     clock = graph.node.create_publisher(Clock, "/clock", 1)
     states = graph.node.create_publisher(JointState, "joint_states", 10)
-    recorder = start_recorder(graph, path, "--use-sim-time")
+    recorder = start_recorder(graph, path, "--use-sim-time", "--topics", "joint_states")
     now = Clock()
     now.clock.sec = 42
 
