@@ -398,7 +398,7 @@ def _pose(position: np.ndarray) -> Pose:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node; the exit status is 1 when it could not start."""
+    """Runs the node; the exit status is 2 when it could not start."""
     return runtime.run(ForceMarkerNode, args)
 
 

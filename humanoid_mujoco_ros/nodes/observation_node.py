@@ -220,7 +220,7 @@ class ObservationNode(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node; the exit status is 1 when it could not start."""
+    """Runs the node; the exit status is 2 when it could not start."""
     return runtime.run(ObservationNode, args)
 
 

@@ -278,7 +278,7 @@ class PolicyNode(LifecycleNode):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node; the exit status is 1 when it could not start."""
+    """Runs the node; the exit status is 2 when it could not start."""
     return runtime.run(PolicyNode, args)
 
 

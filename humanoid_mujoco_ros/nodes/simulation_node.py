@@ -425,7 +425,7 @@ class _Meter:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node; the exit status is 1 when it could not start or nobody answered it."""
+    """Runs the node; the exit status is 2 when it could not start, 1 when nobody answered."""
     return runtime.run(SimulationNode, args)
 
 

@@ -272,7 +272,7 @@ class ViewerNode(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the node; the exit status is 1 when it could not start."""
+    """Runs the node; the exit status is 2 when it could not start."""
     os.nice(_NICENESS)
     return runtime.run(ViewerNode, args)
 
