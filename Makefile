@@ -2,7 +2,7 @@
 # With ROS 2 installed, use colcon as for any other package.
 
 PYTHON ?= python3
-SETUP = $(PYTHON) wheels/bootstrap.py $(if $(filter file,$(origin PYTHON)),--keep-python)
+SETUP = $(PYTHON) workspace/set_up.py $(if $(filter file,$(origin PYTHON)),--keep-python)
 IN_WORKSPACE = . install/setup.sh && exec
 BIN = .venv/bin
 
@@ -42,15 +42,15 @@ format: all  ## format the code and mend what the linter can mend
 
 .PHONY: picture
 picture: all  ## record the pictures of the docs
-	@$(IN_WORKSPACE) python3 docs/record_picture.py $(ARGS)
+	@$(IN_WORKSPACE) python3 tools/record_picture.py $(ARGS)
 
 .PHONY: measure
 measure: all  ## measure what the browser view costs
-	@$(IN_WORKSPACE) python3 docs/measure_browser.py $(ARGS)
+	@$(IN_WORKSPACE) python3 tools/measure_browser.py $(ARGS)
 
 .PHONY: soak
 soak: all  ## count what a recording loses in 5 minutes at full load
-	@$(IN_WORKSPACE) python3 test/bags/soak.py $(ARGS)
+	@$(IN_WORKSPACE) python3 tools/soak.py $(ARGS)
 
 .PHONY: setup
 setup: base  ## set up and build only
@@ -61,8 +61,8 @@ torch: python  ## add PyTorch: training, and checkpoints in torch's own format
 	@$(SETUP) torch
 
 .PHONY: pins
-pins: all  ## bring the exact pins in line with wheels/requirements/*.in; newer ones: ARGS=--upgrade
-	@cd wheels/requirements && for name in ros runtime dev torch; do \
+pins: all  ## bring the exact pins in line with workspace/requirements/*.in; newer ones: ARGS=--upgrade
+	@cd workspace/requirements && for name in ros runtime dev torch; do \
 	    ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	        --no-emit-index-url --output-file $$name.txt $(ARGS) $$name.in && sed -E -i \
 	        -e "s/( ;| and) platform_machine == 'x86_64'( and [^=]* != 'PyPy')? and sys_platform == 'linux'//" \

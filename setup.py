@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Installs the package as ROS 2 expects it: nodes for `ros2 run`, launch and config files."""
 
 from pathlib import Path

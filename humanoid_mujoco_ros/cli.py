@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command `humanoid`."""
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ COMMANDS = {
     "record": ("bags.recorder", "record a run as a rosbag2 bag"),
     "bag": ("bags.command", "info, play, verify, repair a bag"),
     "report": ("bags.report", "show a recorded run as a page"),
-    "urdf": ("commands.urdf", "print the robot's URDF"),
+    "urdf": ("bringup.urdf", "print the robot's URDF"),
     "train": ("training.train", "train a policy"),
     "evaluate": ("training.evaluate", "measure policies: return, falls, pushes"),
-    "bench": ("commands.bench", "measure the speed of the loop"),
+    "bench": ("bringup.bench", "measure the speed of the loop"),
 }
 """Name → module with a main(argv) and what it does."""
 

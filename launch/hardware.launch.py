@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """policy_node and observation_node for a robot: no simulator, no simulated clock."""
 
 import tempfile
@@ -11,9 +12,9 @@ from launch_ros.actions import Node
 from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
 from humanoid_mujoco_ros.bringup.hardware import HardwareOptions, check
 from humanoid_mujoco_ros.bringup.network import stay_local
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.urdf import urdf
-from humanoid_mujoco_ros.nodes.parameters import from_parameters
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.urdf import urdf
+from humanoid_mujoco_ros.ros.parameters import from_parameters
 from launch import LaunchDescription, LaunchDescriptionEntity
 
 PACKAGE = "humanoid_mujoco_ros"

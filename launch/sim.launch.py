@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated humanoid, its policy and, if asked for, RViz, the browser view and a recording."""
 
 import tempfile

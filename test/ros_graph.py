@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real nodes in real processes, each test on a domain of its own."""
 
 from __future__ import annotations

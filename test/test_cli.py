@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small commands of `humanoid`."""
 
 import importlib.util
@@ -7,8 +8,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from humanoid_mujoco_ros import cli
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.urdf import urdf
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.urdf import urdf
 
 
 def test_every_command_has_a_module():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """sim.launch.py through the real `ros2 launch`."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that rviz/humanoid.rviz shows is on the running graph, in a form that RViz takes."""
 
 import importlib.util

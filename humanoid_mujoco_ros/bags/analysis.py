@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of a run: distance, falls, pushes, joints against their limits, timing."""
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.bags.run import JointLimits, Run, Track
+from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Track
 
 Array = NDArray[np.float64]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The charts of a report as data for assets/report.js, which draws them with Plotly."""
 
 from __future__ import annotations

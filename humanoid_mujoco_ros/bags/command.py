@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid bag`: info, play, verify and repair."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Message definitions from the .msg files that ROS installs, in the form that bags carry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid bag info`: what a bag holds."""
 
 from __future__ import annotations

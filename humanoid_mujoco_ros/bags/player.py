@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid bag play`: publishes a bag again, at the pace at which it was recorded."""
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 
 from humanoid_mujoco_ros.bags import qos, topics
 from humanoid_mujoco_ros.bags.errors import BagError
-from humanoid_mujoco_ros.bags.graph import message_class
+from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
 from humanoid_mujoco_ros.bringup.network import stay_local
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QoS of recorded topics: what publishers offer, what to ask for, and its form in a bag."""
 
 from __future__ import annotations

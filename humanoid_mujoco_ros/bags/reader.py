@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads rosbag2 bags, MCAP or SQLite, of whoever recorded them; damaged ones as far as they go."""
 
 from __future__ import annotations

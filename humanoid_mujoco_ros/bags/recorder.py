@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid record`: a run as a rosbag2 bag, where there is no `ros2 bag record`."""
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ except ImportError:  # Humble
 from humanoid_mujoco_ros.bags import qos, topics
 from humanoid_mujoco_ros.bags.definitions import definition
 from humanoid_mujoco_ros.bags.errors import BagError
-from humanoid_mujoco_ros.bags.graph import message_class
+from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
 from humanoid_mujoco_ros.bringup.network import stay_local
-from humanoid_mujoco_ros.nodes import diagnostics
+from humanoid_mujoco_ros.ros import diagnostics
 
 _DISCOVERY_PERIOD_S = 0.2
 _FLUSH_PERIOD_S = 0.5

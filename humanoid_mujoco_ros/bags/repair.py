@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saves what can be read of a bag whose recorder was killed or whose files were cut off."""
 
 from __future__ import annotations

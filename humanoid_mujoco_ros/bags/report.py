@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid report`: one page that shows a recorded run."""
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from humanoid_mujoco_ros.bags.analysis import (
 from humanoid_mujoco_ros.bags.charts import Charts, Line
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
-from humanoid_mujoco_ros.bags.run import Run, read_run
+from humanoid_mujoco_ros.bags.recorded_run import Run, read_run
 
 _ASSETS = Path(__file__).parent / "assets"
 _MAX_EVENTS = 200

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The topics of a robot, by the names that they have in its namespace."""
 
 from __future__ import annotations

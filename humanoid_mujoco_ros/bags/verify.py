@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid bag verify`: simulates a lockstep run again from its commands, bit for bit."""
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.bags import topics
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.physics_loop import LoopConfig, PhysicsLoop
-from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
-from humanoid_mujoco_ros.core.state import RobotState
-from humanoid_mujoco_ros.nodes.parameters import from_parameters
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.state import RobotState
+from humanoid_mujoco_ros.ros.parameters import from_parameters
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 _NODE = "simulation_node"
 _TIMEOUT_S = 10.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes rosbag2 bags as MCAP: a folder with one .mcap file and metadata.yaml."""
 
 from __future__ import annotations

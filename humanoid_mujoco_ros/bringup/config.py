@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the nodes' parameter files, to find mistakes before a process is started."""
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from humanoid_mujoco_ros.core.model import ModelConfig
-from humanoid_mujoco_ros.core.physics_loop import LoopConfig
-from humanoid_mujoco_ros.core.simulation import SimulationConfig
-from humanoid_mujoco_ros.core.spring import SpringConfig
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.nodes.force_marker_node import MarkerConfig
 from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
-from humanoid_mujoco_ros.nodes.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.nodes.policy_node import PolicyConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
+from humanoid_mujoco_ros.robot.model import ModelConfig
+from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
 from humanoid_mujoco_ros.viewer.view import ViewerConfig
 
 PACKAGE = "humanoid_mujoco_ros"

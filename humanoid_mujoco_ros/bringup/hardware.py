@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid hardware`: a policy drives a robot, without `ros2 launch`."""
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
-from humanoid_mujoco_ros.core import checkpoint, policy_source
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.nodes.parameters import from_parameters, parse_joint_map
 from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
+from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 
 DRIVERS = ("policy_node", "observation_node")
 """The nodes that drive the robot."""

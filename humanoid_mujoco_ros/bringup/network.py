@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who hears the graph: this machine alone, or the network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options that `humanoid sim` and `humanoid hardware` have in common."""
 
 from __future__ import annotations

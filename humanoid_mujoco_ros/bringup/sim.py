@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid sim`: the simulation, its policy and the views, without `ros2 launch`."""
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from humanoid_mujoco_ros.bringup.config import (
 from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
-from humanoid_mujoco_ros.core import checkpoint, policy_source
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.physics_loop import LoopConfig
 from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
-from humanoid_mujoco_ros.nodes.parameters import from_parameters
 from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
-from humanoid_mujoco_ros.nodes.runtime import START_FAILED
+from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.parameters import from_parameters
+from humanoid_mujoco_ros.ros.runtime import START_FAILED
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 
 ESSENTIAL = ("simulation_node", "policy_node", "observation_node")
 """Nodes without which it makes no sense to start the others."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status line of a running graph, from its /diagnostics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs nodes as processes: reports the ones that die, restarts those that should go on."""
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from humanoid_mujoco_ros.nodes.runtime import START_FAILED
+from humanoid_mujoco_ros.ros.runtime import START_FAILED
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_BACKOFF_S = 0.5

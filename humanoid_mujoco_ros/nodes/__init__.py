@@ -1,4 +1,5 @@
-"""The ROS nodes: they decode messages, call core and encode what it returns."""
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS nodes: each decodes messages, calls the library and encodes what it returns."""
 
 import os
 

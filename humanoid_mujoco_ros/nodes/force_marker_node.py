@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """force_marker_node: an interactive marker in RViz that pulls the robot."""
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from visualization_msgs.msg import (
     MenuEntry,
 )
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.drag import Drag
-from humanoid_mujoco_ros.core.model import BASE_LINK, ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.safety import CommandError, checked_vector
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import SpringConfig
-from humanoid_mujoco_ros.core.state import Wrench
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
-from humanoid_mujoco_ros.nodes.conversions import ODOM_FRAME
-from humanoid_mujoco_ros.nodes.marker_server import create_marker_server
-from humanoid_mujoco_ros.nodes.remote_control import (
+from humanoid_mujoco_ros.interaction.drag import Drag
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import BASE_LINK, ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.conversions import ODOM_FRAME
+from humanoid_mujoco_ros.ros.marker_server import create_marker_server
+from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     PolicyClient,
     Say,
     SimulationClient,
 )
-from humanoid_mujoco_ros.nodes.robot_listener import RobotListener
+from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 
 MARKER = "force_marker"
 """Name of the marker, and of the topics' namespace."""
@@ -127,8 +128,8 @@ class ForceMarkerNode(Node):
         spring = parameters.declare(self, SpringConfig)
         self._body = self._config.body
         self._robot.body_of_link(self._body)
-        self._shadow = ShadowModel(self._robot)
-        self._drag = Drag(self._shadow, spring, self._config.client_timeout_s)
+        self._posed = PosedModel(self._robot)
+        self._drag = Drag(self._posed, spring, self._config.client_timeout_s)
         self._force_n = 0.0
         self._forces: dict[str, _Force] = {}
         self._shown_position: np.ndarray | None = None
@@ -153,7 +154,7 @@ class ForceMarkerNode(Node):
         }
         self._robot_listener = RobotListener(
             self,
-            self._shadow,
+            self._posed,
             parameters.declare_joint_map(self, self._robot),
             self.on_state,
             self._rejections.add,
@@ -189,7 +190,7 @@ class ForceMarkerNode(Node):
         wrench = conversions.from_wrench(message)
         try:
             checked_vector([*wrench.force, *wrench.torque], 6, "external wrench")
-        except CommandError as error:
+        except VectorError as error:
             self._rejections.add(error)
             return
         self._forces[message.header.frame_id] = _Force(wrench.force, time.monotonic())
@@ -220,7 +221,7 @@ class ForceMarkerNode(Node):
         elif self._drag.link:
             self._drag.move(feedback.client_id, target, quaternion, now_s)
         else:
-            grab_point = self._shadow.center_of_mass(self._body)
+            grab_point = self._posed.center_of_mass(self._body)
             self._drag.grab(
                 feedback.client_id, self._body, grab_point, target, rotation.IDENTITY, now_s
             )
@@ -256,8 +257,8 @@ class ForceMarkerNode(Node):
         return self._drag.is_client_lost(time.monotonic()) or self.count_publishers(feedback) == 0
 
     def _grab_position(self) -> np.ndarray:
-        position, quaternion = self._shadow.link_pose(self._body)
-        return position + rotation.rotate(quaternion, self._shadow.center_of_mass(self._body))
+        position, quaternion = self._posed.link_pose(self._body)
+        return position + rotation.rotate(quaternion, self._posed.center_of_mass(self._body))
 
     def _show(self) -> None:
         """Puts the marker, with its menu, at the body."""
@@ -319,7 +320,7 @@ class ForceMarkerNode(Node):
     def _center_of_mass(self, link: str) -> np.ndarray:
         """(3,) [m] in the link's frame; its origin if MuJoCo has no such body."""
         is_body = link in (BASE_LINK, *self._robot.bodies)
-        return self._shadow.center_of_mass(link) if is_body else np.zeros(3)
+        return self._posed.center_of_mass(link) if is_body else np.zeros(3)
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()

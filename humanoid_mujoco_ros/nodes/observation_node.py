@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """observation_node: makes the policy's observation of what a robot measures."""
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.core import observation
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.safety import CommandError, checked_vector
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.state import Wrench
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
-from humanoid_mujoco_ros.nodes.robot_listener import RobotListener
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, peers, runtime, topics
+from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 
 _RATE_TOLERANCE = 0.1
 _RETRY_PERIOD_S = 0.02
@@ -87,8 +88,8 @@ class ObservationNode(Node):
         self._asked: frozenset[bytes] = frozenset()
         self._listeners = 0
 
-        self._publisher = self.create_publisher(Float64MultiArray, graph.OBSERVATION, 1)
-        self.create_subscription(Float64MultiArray, graph.COMMANDS, self.on_commands, 1)
+        self._publisher = self.create_publisher(Float64MultiArray, topics.OBSERVATION, 1)
+        self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)
         if self._config.use_foot_wrenches:
             for side, _, _ in self._robot.foot_sensors:
                 self.create_subscription(
@@ -97,10 +98,10 @@ class ObservationNode(Node):
                     partial(self.on_foot_wrench, side),
                     10,
                 )
-        self._shadow = ShadowModel(self._robot)
+        self._posed = PosedModel(self._robot)
         self._robot_listener = RobotListener(
             self,
-            self._shadow,
+            self._posed,
             self._joint_map,
             self.on_state,
             self._rejections.add,
@@ -121,7 +122,7 @@ class ObservationNode(Node):
         """Keeps the efforts commanded, for a robot that measures none."""
         try:
             efforts = checked_vector(message.data, len(self._joints), "effort command")
-        except CommandError as error:
+        except VectorError as error:
             self._rejections.add(error)
             return
         self._robot_listener.commanded = self._joint_map.signed(efforts[self._to_model_order])
@@ -132,7 +133,7 @@ class ObservationNode(Node):
         wrench = conversions.from_wrench(message)
         try:
             checked_vector([*wrench.force, *wrench.torque], 6, f"{side} foot wrench")
-        except CommandError as error:
+        except VectorError as error:
             self._rejections.add(error)
             return
         self._foot_wrenches[side] = conversions.from_time(message.header.stamp), wrench
@@ -142,7 +143,7 @@ class ObservationNode(Node):
         if self._is_silent:
             self._is_silent = False
             self.get_logger().info("the robot's state comes again")
-        values = self._shadow.observation(self._wrenches_at(stamp_ns))
+        values = self._posed.observation(self._wrenches_at(stamp_ns))
         if not np.isfinite(values).all():
             self._rejections.add("the observation of a finite state is not finite")
             return
@@ -153,7 +154,7 @@ class ObservationNode(Node):
             return
         listeners = self._publisher.get_subscription_count()
         if listeners != self._listeners:
-            self._listeners, self._asked = listeners, graph.policies(self)
+            self._listeners, self._asked = listeners, peers.policies(self)
         if self._asked:
             self._publisher.publish(self._unanswered)
 
@@ -176,7 +177,7 @@ class ObservationNode(Node):
         """Lockstep: a policy that appears while an observation is unanswered is asked too."""
         if self._unanswered is None:
             return
-        policies = graph.policies(self)
+        policies = peers.policies(self)
         newcomers, self._asked = policies - self._asked, policies
         if newcomers:
             self._publisher.publish(self._unanswered)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """policy_node: turns observations into effort commands."""
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.core import checkpoint, policy_source
-from humanoid_mujoco_ros.core.checkpoint import CheckpointError
-from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.core.policy import Policy
-from humanoid_mujoco_ros.core.safety import CommandError, EffortRamp, checked_vector
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
+from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
+from humanoid_mujoco_ros.policy.effort_ramp import EffortRamp
+from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.ros import conflicts, conversions, diagnostics, parameters, peers, runtime
 
 DEFAULT_POLICY = "walk"
 _MATCH_TIMEOUT_S = 1.0
@@ -110,10 +113,10 @@ class PolicyNode(LifecycleNode):
             self.create_timer(
                 self._config.observation_timeout_s / 4, self._check_observation_age, clock=steady
             )
-        self._sources = graph.CommandSources(self)
+        self._sources = conflicts.CommandSources(self)
         self._conflict = ""
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(graph.CHECK_PERIOD_S, self._check_sources, clock=steady)
+        self.create_timer(conflicts.CHECK_PERIOD_S, self._check_sources, clock=steady)
         if self._config.autostart:
             if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
                 raise ValueError(self._error)
@@ -192,7 +195,7 @@ class PolicyNode(LifecycleNode):
             efforts = checked_vector(
                 self._policy.efforts(observation).tolist(), len(self._joints), "the policy's effort"
             )
-        except CommandError as error:
+        except VectorError as error:
             self._rejections.add(error)
             self._ramp.restart()
             self._send(self._zero)
@@ -224,7 +227,7 @@ class PolicyNode(LifecycleNode):
         if self._config.observation_timeout_s > 0:
             return self._commands.get_subscription_count() > 0
         # In lockstep a recorder, say, that listens earlier must not be taken for the simulation.
-        return bool(graph.robots(self))
+        return bool(peers.robots(self))
 
     def _check_sources(self) -> None:
         """Stops while another node commands the joints too."""

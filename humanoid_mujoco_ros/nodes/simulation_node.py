@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """simulation_node: MuJoCo on the ROS graph, in the place of a robot."""
 
 from __future__ import annotations
@@ -28,15 +29,24 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
-from humanoid_mujoco_ros.core import observation, rotation
-from humanoid_mujoco_ros.core.link_tree import LinkTree
-from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.core.physics_loop import LoopConfig, PhysicsLoop
-from humanoid_mujoco_ros.core.safety import CommandError, checked_vector
-from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
-from humanoid_mujoco_ros.core.state import RobotState
-from humanoid_mujoco_ros.core.urdf import urdf
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, graph, parameters, runtime
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.link_tree import LinkTree
+from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.state import RobotState
+from humanoid_mujoco_ros.robot.urdf import urdf
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.ros import (
+    conflicts,
+    conversions,
+    diagnostics,
+    parameters,
+    peers,
+    runtime,
+    topics,
+)
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 _DEPTH = 100
 """States that wait to be published, and messages for listeners; a second at 100 Hz."""
@@ -96,7 +106,7 @@ class SimulationNode(Node):
         interface = parameters.declare(self, InterfaceConfig)
         self._prefix = interface.frame_prefix
         self._joints = parameters.declare_joints(self, self._robot.joints)
-        # Commands come in the order of `joints`; core wants the model's.
+        # Commands come in the order of `joints`; the simulation wants the model's.
         self._to_model_order = np.argsort(self._robot.joint_order(self._joints))
         self._simulation = Simulation(self._robot, config)
         self._mode = loop_config.mode
@@ -130,17 +140,17 @@ class SimulationNode(Node):
         )
         self._publish_latched()
 
-        self._sources = graph.CommandSources(self)
+        self._sources = conflicts.CommandSources(self)
         self._conflict = ""
         self._conflict_end_s = -math.inf
-        self._clocks = graph.ClockSources(self) if interface.publish_clock else None
+        self._clocks = conflicts.ClockSources(self) if interface.publish_clock else None
         self._clock_conflict = ""
-        self.create_subscription(Float64MultiArray, graph.COMMANDS, self.on_commands, 1)
+        self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(graph.CHECK_PERIOD_S, self._check_sources, clock=steady)
+        self.create_timer(conflicts.CHECK_PERIOD_S, self._check_sources, clock=steady)
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self.create_service(Trigger, "simulation/reset", self.on_reset)
-        self.create_service(SetBool, graph.PAUSE, self.on_pause)
+        self.create_service(SetBool, topics.PAUSE, self.on_pause)
         self.create_service(Trigger, "simulation/step", self.on_step)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "control loop", self._robot.name, self._health
@@ -188,7 +198,7 @@ class SimulationNode(Node):
             return
         try:
             efforts = checked_vector(message.data, len(self._joints), "effort command")
-        except CommandError as error:
+        except VectorError as error:
             self._rejections.add(error)
             return
         self._loop.command(efforts[self._to_model_order])
@@ -199,7 +209,7 @@ class SimulationNode(Node):
         try:
             checked_vector([*wrench.force, *wrench.torque], 6, "external wrench")
             self._loop.push(message.header.frame_id.removeprefix(self._prefix), wrench)
-        except (CommandError, ModelError) as error:
+        except (VectorError, ModelError) as error:
             self._rejections.add(error)
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -277,8 +287,8 @@ class SimulationNode(Node):
             return frozenset()
         if self._observation is None:
             # It is observation_node that asks the policy.
-            return graph.observers(self)
-        return graph.policies(self)
+            return peers.observers(self)
+        return peers.policies(self)
 
     def _publish(self) -> None:
         while not self._loop.finished:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """viewer_node: the robot in a browser."""
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from humanoid_mujoco_ros.core import observation, rotation
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import SpringConfig
-from humanoid_mujoco_ros.core.state import Wrench
-from humanoid_mujoco_ros.nodes import conversions, diagnostics, parameters, runtime
-from humanoid_mujoco_ros.nodes.remote_control import (
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     Dialogue,
     PolicyClient,
     RemoteError,
     SimulationClient,
 )
-from humanoid_mujoco_ros.nodes.robot_listener import RobotListener
+from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 from humanoid_mujoco_ros.viewer.panel import Figures
 from humanoid_mujoco_ros.viewer.push import PushPlan
 from humanoid_mujoco_ros.viewer.status import NodeStatus, Problem, StatusBoard, robot_silence
@@ -69,7 +71,7 @@ class ViewerNode(Node):
         self._config = parameters.declare(self, ViewerConfig)
         spring = parameters.declare(self, SpringConfig)
         joint_map = parameters.declare_joint_map(self, self._robot)
-        self._shadow = ShadowModel(self._robot)
+        self._posed = PosedModel(self._robot)
         self._effort_block = next(
             block.slice
             for block in observation.layout(self._robot.mj)
@@ -90,10 +92,10 @@ class ViewerNode(Node):
             SetParameters, "simulation_node/set_parameters"
         )
         self._policy = PolicyClient(self, self._caller)
-        self._view = View(self._config, spring, self._shadow, self)
+        self._view = View(self._config, spring, self._posed, self)
         self._listener = RobotListener(
             self,
-            self._shadow,
+            self._posed,
             joint_map,
             self.on_state,
             self._rejections.add,
@@ -215,9 +217,9 @@ class ViewerNode(Node):
         if silence:
             problems.insert(0, silence)
         is_seen = self._listener.age_s is not None
-        quaternion = self._shadow.body_quaternions_wxyz[1]
-        base = self._shadow.body_positions[1]
-        velocity = self._shadow.point_velocity(self._robot.bodies[0], base)
+        quaternion = self._posed.body_quaternions_wxyz[1]
+        base = self._posed.body_positions[1]
+        velocity = self._posed.point_velocity(self._robot.bodies[0], base)
         forward = rotation.forward_speed(quaternion, velocity)
         simulation = partial(board.number, "simulation_node", now_s=now_s)
         figures = Figures(
@@ -249,7 +251,7 @@ class ViewerNode(Node):
         """(n,) [N·m] by joint; NaN where the robot does not measure them."""
         if not self._listener.measures_efforts:
             return np.full(len(self._robot.joints), np.nan)
-        by_dof = self._shadow.observation()[self._effort_block]
+        by_dof = self._posed.observation()[self._effort_block]
         efforts: np.ndarray = by_dof[self._robot.dof_indices]
         return efforts
 

@@ -1,1 +1,2 @@
-"""Training and evaluation of policies; imports core, and torch only to train."""
+# SPDX-License-Identifier: Apache-2.0
+"""Training and evaluation of policies; torch is imported only to train."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of a training and of an evaluation. matplotlib is optional."""
 
 from __future__ import annotations

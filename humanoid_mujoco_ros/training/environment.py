@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many humanoids at once: MuJoCo's Batch with pushes, delays, ramps and time limits."""
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.training.mirror import Mirror
 from humanoid_mujoco_ros.training.tasks import Task, Transition
 

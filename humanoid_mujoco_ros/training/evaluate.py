@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid evaluate POLICY…`: how well policies walk, stand and take a push."""
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from humanoid_mujoco_ros.core import checkpoint as checkpoints
-from humanoid_mujoco_ros.core import observation, policy_source, rotation
-from humanoid_mujoco_ros.core.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.core.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.core.policy import NORMALIZATION_EPSILON, Network
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.simulation import healthy_height_m
+from humanoid_mujoco_ros.policy import checkpoint as checkpoints
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.inference import NORMALIZATION_EPSILON, Network
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.simulation.simulation import healthy_height_m
 from humanoid_mujoco_ros.training.tasks import humanoid_v4_reset, outside_height
 
 Array = NDArray[np.float64]
@@ -148,12 +151,12 @@ class BatchPolicy:
         self._count[ids] = total
 
 
-class ShadowObserver:
+class PosedObserver:
     """Observes simulated robots by what hardware would publish, as observation_node does."""
 
     def __init__(self, robot: RobotModel) -> None:
-        """One shadow model poses as one robot after the other."""
-        self._shadow = ShadowModel(robot)
+        """One posed model poses as one robot after the other."""
+        self._posed = PosedModel(robot)
 
     def observe(self, qpos: Array, qvel: Array, qfrc_actuator: Array) -> Array:
         """(N, observations) of N robots, without contact forces; a new array.
@@ -163,13 +166,13 @@ class ShadowObserver:
             qvel: (N, nv) [m/s, rad/s].
             qfrc_actuator: (N, nv) [N, N·m].
         """
-        robot = self._shadow.robot
+        robot = self._posed.robot
         quaternion = rotation.normalized(qpos[:, 3:7])
         # The twist of odom is in base_link; MuJoCo has the linear velocity in the world.
         linear = rotation.rotate(rotation.conjugate(quaternion), qvel[:, :3])
         observed = np.empty((len(qpos), observation.size(robot.mj)))
         for i in range(len(qpos)):
-            self._shadow.set_state(
+            self._posed.set_state(
                 qpos[i, :3],
                 quaternion[i],
                 linear[i],
@@ -178,7 +181,7 @@ class ShadowObserver:
                 qvel[i, robot.dof_indices],
                 qfrc_actuator[i, robot.dof_indices],
             )
-            observed[i] = self._shadow.observation()
+            observed[i] = self._posed.observation()
         return observed
 
 
@@ -224,7 +227,7 @@ def run_trial(
     threads: int = 0,
     sample: bool = False,
     report: Report = lambda share: None,
-    observer: ShadowObserver | None = None,
+    observer: PosedObserver | None = None,
 ) -> Outcome:
     """Simulates a trial; a fallen robot is simulated no further.
 
@@ -392,7 +395,7 @@ def evaluate(
     robot = RobotModel(_model_config(options.model))
     result: dict[str, Any] = {"policy": name}
     chosen = options.battery
-    observer = ShadowObserver(robot) if options.observation == "shadow" else None
+    observer = PosedObserver(robot) if options.observation == "shadow" else None
 
     def job(label: str) -> Report:
         task = progress.add_task(f"{name}: {label}", total=1.0)
@@ -442,7 +445,7 @@ def _pushes(
     force_n: float,
     options: EvaluateOptions,
     report: Report,
-    observer: ShadowObserver | None,
+    observer: PosedObserver | None,
 ) -> dict[str, Any]:
     n = options.pushes
     random = np.random.default_rng(options.seed + 1)
@@ -472,7 +475,7 @@ def print_tables(
     results: Sequence[dict[str, Any]], console: Console, options: EvaluateOptions
 ) -> None:
     """One table for each battery, a row for each policy."""
-    seen = ", observed through the shadow model" if options.observation == "shadow" else ""
+    seen = ", observed through the posed model" if options.observation == "shadow" else ""
     if any("humanoid_v4" in r for r in results):
         table = Table(title="Humanoid-v4 (Gymnasium, 66.67 Hz, at most 1,000 steps)")
         for column in ("policy", "return", "std", "min", "length", "falls", "speed m/s"):

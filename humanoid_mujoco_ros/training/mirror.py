@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The left-right symmetry of a humanoid, as signed permutations of its vectors."""
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import observation
-from humanoid_mujoco_ros.core.model import RobotModel
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.robot.model import RobotModel
 
 _POLAR = (1.0, -1.0, 1.0)
 """A velocity, force or position, reflected in the x-z plane."""

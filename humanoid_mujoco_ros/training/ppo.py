@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proximal policy optimisation (PPO), in one file, for a robot that steps in MuJoCo's Batch.
 
 After Schulman et al. 2017 (arXiv 1707.06347). What is added to the textbook: the networks are
@@ -25,11 +26,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from humanoid_mujoco_ros.core import checkpoint as checkpoints
-from humanoid_mujoco_ros.core import policy_source
-from humanoid_mujoco_ros.core.checkpoint import Checkpoint
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.policy import NORMALIZATION_EPSILON
+from humanoid_mujoco_ros.policy import checkpoint as checkpoints
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint
+from humanoid_mujoco_ros.policy.inference import NORMALIZATION_EPSILON
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.training.environment import PRIVILEGED_MIRROR, VectorEnvironment
 from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror
 from humanoid_mujoco_ros.training.tasks import make_task

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks: what a policy reads and is rewarded for, how an episode starts and when it has failed."""
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import observation
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.simulation import healthy_height_m
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.simulation.simulation import healthy_height_m
 from humanoid_mujoco_ros.training.mirror import RobotMirror, find_mirror
 
 Array = NDArray[np.float64]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid train TASK`: learns a policy with PPO. The algorithm is in ppo.py."""
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from humanoid_mujoco_ros.core.checkpoint import CheckpointError
-from humanoid_mujoco_ros.core.model import ModelError
+from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
+from humanoid_mujoco_ros.robot.model import ModelError
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig
 
 TORCH_MISSING = (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forces as arrows."""
 
 from __future__ import annotations
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.state import Wrench
 
 Float64Array = NDArray[np.float64]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last seconds of some figures, for plots."""
 
 from __future__ import annotations

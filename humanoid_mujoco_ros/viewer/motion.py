@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What moves with the robot: the point that the camera follows, and its trail."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The panel: figures, plots, and what a person can do."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import viser
 from numpy.typing import NDArray
 from viser import Icon, uplot
 
-from humanoid_mujoco_ros.core.model import BASE_LINK, RobotModel
+from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.viewer.history import History
 from humanoid_mujoco_ros.viewer.motion import FollowPoint
 from humanoid_mujoco_ros.viewer.push import DIRECTIONS, PushPlan

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A measured push: so many newtons for so many seconds, and what came of it."""
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.simulation import healthy_height_m
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.simulation.simulation import healthy_height_m
 from humanoid_mujoco_ros.viewer.arrows import Arrow
 
 Float64Array = NDArray[np.float64]
@@ -50,10 +51,10 @@ class PushPlan:
 class Push:
     """Carries out one push after another; the robot's stamps tell the time."""
 
-    def __init__(self, shadow: ShadowModel, history: int = 6) -> None:
+    def __init__(self, posed: PosedModel, history: int = 6) -> None:
         """Pushes nothing yet; remembers the outcome of the last `history` pushes."""
-        self._shadow = shadow
-        self._lowest_m, _ = healthy_height_m(shadow.robot)
+        self._posed = posed
+        self._lowest_m, _ = healthy_height_m(posed.robot)
         self._plan: PushPlan | None = None
         self._link = ""
         self._force_world: Float64Array = np.zeros(3)
@@ -79,9 +80,9 @@ class Push:
         Raises:
             ModelError: There is no such link.
         """
-        self._shadow.robot.body_of_link(plan.link)
+        self._posed.robot.body_of_link(plan.link)
         ahead, left = DIRECTIONS[plan.direction]
-        yaw = rotation.heading(self._shadow.body_quaternions_wxyz[1])
+        yaw = rotation.heading(self._posed.body_quaternions_wxyz[1])
         cos, sin = np.cos(yaw), np.sin(yaw)
         self._force_world = plan.force * np.array(
             [cos * ahead - sin * left, sin * ahead + cos * left, 0.0]
@@ -98,7 +99,7 @@ class Push:
         self._plan, self._is_over = None, True
 
     def update(self, stamp_ns: int) -> Arrow | None:
-        """Takes the robot's next state, which the shadow model has; what acts on it from now.
+        """Takes the robot's next state, which the posed model has; what acts on it from now.
 
         Args:
             stamp_ns: Stamp of the state.
@@ -106,7 +107,7 @@ class Push:
         plan = self._plan
         if plan is None:
             return None
-        has_fallen = self._shadow.body_positions[1, 2] < self._lowest_m
+        has_fallen = self._posed.body_positions[1, 2] < self._lowest_m
         if self._start_ns is None:
             self._start_ns = stamp_ns
             if has_fallen:
@@ -126,13 +127,13 @@ class Push:
 
     def wrench(self) -> Wrench:
         """The push at the link's origin, in the link's frame."""
-        _, quaternion = self._shadow.link_pose(self.link)
+        _, quaternion = self._posed.link_pose(self.link)
         force = rotation.rotate(rotation.conjugate(quaternion), self._force_world)
-        return Wrench(force, np.cross(self._shadow.center_of_mass(self.link), force))
+        return Wrench(force, np.cross(self._posed.center_of_mass(self.link), force))
 
     def _point(self, link: str) -> Float64Array:
-        position, quaternion = self._shadow.link_pose(link)
-        return position + rotation.rotate(quaternion, self._shadow.center_of_mass(link))
+        position, quaternion = self._posed.link_pose(link)
+        return position + rotation.rotate(quaternion, self._posed.center_of_mass(link))
 
     def _judge(self, outcome: str) -> None:
         self._is_judged = True

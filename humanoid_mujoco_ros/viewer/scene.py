@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D scene: the robot, the floor, the forces, the trail."""
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import numpy as np
 import viser
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
 from humanoid_mujoco_ros.viewer.arrows import PUSH_MIN_LENGTH_M, Arrow
 from humanoid_mujoco_ros.viewer.motion import FollowPoint, Trail
@@ -42,7 +43,7 @@ class SceneOptions:
 
 
 class Scene:
-    """Draws the robot as its shadow model is posed.
+    """Draws the robot as its posed model says.
 
     Attributes:
         follow: The point that everything is drawn relative to.
@@ -75,10 +76,10 @@ class Scene:
             fade_distance=32.0,
             fade_strength=1.5,
         )
-        shadow = ShadowModel(robot)
+        posed = PosedModel(robot)
         self.batch_handles: list[tuple[shapes.Batch, viser.BatchedMeshHandle]] = []
         for batch in self._batches:
-            positions, quaternions = batch.poses(shadow)
+            positions, quaternions = batch.poses(posed)
             handle = api.add_batched_meshes_simple(
                 f"/robot/{batch.name}",
                 batch.mesh.vertices,
@@ -118,7 +119,7 @@ class Scene:
 
     def show(
         self,
-        shadow: ShadowModel,
+        posed: PosedModel,
         contacts: Sequence[Arrow],
         force: Arrow | None,
         target: Float64Array | None,
@@ -127,18 +128,18 @@ class Scene:
         """Draws one frame.
 
         Args:
-            shadow: The robot.
+            posed: The robot.
             contacts: The ground's forces on the feet.
             force: The push under way.
             target: (3,) [m] in odom, where a dragged point is pulled to.
             period_s: Time since the last frame.
         """
-        base = shadow.body_positions[1]
+        base = posed.body_positions[1]
         has_jumped = self.follow.update(base, period_s)
         origin = self.follow.position
         with self._server.atomic():
             for batch, handle in self.batch_handles:
-                positions, quaternions = batch.poses(shadow)
+                positions, quaternions = batch.poses(posed)
                 handle.batched_positions = (positions - origin).astype(np.float32)
                 handle.batched_wxyzs = quaternions.astype(np.float32)
             # The floor is the same all over: it moves back by whole sections unseen.

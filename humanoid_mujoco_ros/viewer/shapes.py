@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot's geoms as batches of equal meshes, which a browser draws in one go each."""
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
 
 Float64Array = NDArray[np.float64]
 
@@ -71,10 +72,10 @@ class Batch:
     colors: NDArray[np.uint8]
     """(n, 3) red, green, blue."""
 
-    def poses(self, shadow: ShadowModel) -> tuple[Float64Array, Float64Array]:
+    def poses(self, posed: PosedModel) -> tuple[Float64Array, Float64Array]:
         """Positions (n, 3) [m] and quaternions (n, 4) of the instances in the world."""
-        quaternions = shadow.body_quaternions_wxyz[self.bodies]
-        positions = shadow.body_positions[self.bodies]
+        quaternions = posed.body_quaternions_wxyz[self.bodies]
+        positions = posed.body_positions[self.bodies]
         return (
             positions + rotation.rotate(quaternions, self.positions),
             rotation.multiply(quaternions, self.quaternions),

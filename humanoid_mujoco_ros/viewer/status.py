@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the nodes say about themselves, and what that means in plain words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page as a whole: serves it, draws it, and turns what people do on it into wrenches."""
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.core import policy_source
-from humanoid_mujoco_ros.core.drag import Drag
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import SpringConfig
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.interaction.drag import Drag
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.viewer.arrows import Arrow, contact_arrow
-from humanoid_mujoco_ros.viewer.drag import MouseDrag
 from humanoid_mujoco_ros.viewer.history import History
+from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
 from humanoid_mujoco_ros.viewer.panel import HISTORY_NAMES, Actions, Figures, Panel
 from humanoid_mujoco_ros.viewer.push import Push, PushPlan
 from humanoid_mujoco_ros.viewer.scene import Scene
@@ -86,14 +87,14 @@ class View:
     """
 
     def __init__(
-        self, config: ViewerConfig, spring: SpringConfig, shadow: ShadowModel, actions: Actions
+        self, config: ViewerConfig, spring: SpringConfig, posed: PosedModel, actions: Actions
     ) -> None:
         """Serves the page.
 
         Args:
             config: Address and frame rate.
             spring: How hard the mouse pulls.
-            shadow: The robot; the caller keeps it up to date.
+            posed: The robot; the caller keeps it up to date.
             actions: Carries out what the panel asks for.
 
         Raises:
@@ -101,11 +102,11 @@ class View:
         """
         self.frames = 0
         self._config = config
-        self._shadow = shadow
+        self._posed = posed
         self._actions = actions
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._foot_wrenches: dict[str, Wrench] = {}
-        self._feet = {side: foot for side, foot, _ in shadow.robot.foot_sensors}
+        self._feet = {side: foot for side, foot, _ in posed.robot.foot_sensors}
         self._arrow: Arrow | None = None
         self._last_frame_s = time.monotonic()
         self._figures_s = 0.0
@@ -113,10 +114,10 @@ class View:
         self._history = History(HISTORY_NAMES, _HISTORY_S, round(_HISTORY_S / _FIGURES_PERIOD_S))
         self._server = serve(config)
         try:
-            self._scene = Scene(self._server, shadow.robot)
+            self._scene = Scene(self._server, posed.robot)
             self._panel = Panel(
                 self._server,
-                shadow.robot,
+                posed.robot,
                 list(policy_source.shipped_policies()),
                 _PanelActions(self, actions),
                 self._scene.follow,
@@ -126,8 +127,8 @@ class View:
         except BaseException:
             self.close()
             raise
-        self._push = Push(shadow)
-        self._drag = MouseDrag(shadow, Drag(shadow, spring, _LOST_CLIENT_S), self._scene.to_odom)
+        self._push = Push(posed)
+        self._drag = MouseDrag(posed, Drag(posed, spring, _LOST_CLIENT_S), self._scene.to_odom)
         for batch, handle in self._scene.batch_handles:
             self._listen_to_mouse(batch, handle)
 
@@ -161,7 +162,7 @@ class View:
         self._foot_wrenches[side] = wrench
 
     def on_state(self, stamp_ns: int) -> dict[str, Wrench]:
-        """Takes the robot's next state, which the shadow model has.
+        """Takes the robot's next state, which the posed model has.
 
         Returns:
             Link → wrench at its origin, in its frame, that acts on it from now.
@@ -206,9 +207,9 @@ class View:
         contacts = [
             arrow
             for side, wrench in self._foot_wrenches.items()
-            if (arrow := contact_arrow(*self._shadow.link_pose(self._feet[side]), wrench))
+            if (arrow := contact_arrow(*self._posed.link_pose(self._feet[side]), wrench))
         ]
-        self._scene.show(self._shadow, contacts, self._arrow, self._drag.target, period_s)
+        self._scene.show(self._posed, contacts, self._arrow, self._drag.target, period_s)
 
     def push(self, plan: PushPlan) -> None:
         """Starts a measured push."""

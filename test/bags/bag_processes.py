@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts recorders in a test's graph and waits for what they hear."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run with known figures, written as a bag by rosbags, not by the package's own writer."""
 
 from __future__ import annotations

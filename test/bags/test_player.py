@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The player as a process: what it publishes, and when it refuses to."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole, cut and headless bags of both storages; nothing here needs ROS."""
 
 import shutil

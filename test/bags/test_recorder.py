@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder as a process, its bags opened by rosbags and mcap."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run whose figures are known, from bags that rosbags wrote."""
 
 import base64
@@ -23,8 +24,8 @@ from humanoid_mujoco_ros.bags.analysis import analyse
 from humanoid_mujoco_ros.bags.charts import decimate
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.reader import open_bag
+from humanoid_mujoco_ros.bags.recorded_run import WHAT_IS_MISSED, read_run
 from humanoid_mujoco_ros.bags.report import main
-from humanoid_mujoco_ros.bags.run import WHAT_IS_MISSED, read_run
 
 CHROMIUM = shutil.which("chromium")
 
@@ -220,7 +221,7 @@ def test_a_cut_bag_gives_a_report_of_what_there_is(bag_path, tmp_path):
 
 
 def test_hardware_that_stamps_nothing_is_placed_by_reception(run, bag_path, monkeypatch):
-    monkeypatch.setattr("humanoid_mujoco_ros.bags.run._stamp_ns", lambda stamp: 0)
+    monkeypatch.setattr("humanoid_mujoco_ros.bags.recorded_run._stamp_ns", lambda stamp: 0)
     with open_bag(bag_path) as bag:
         unstamped = read_run(bag)
     offset_s = unstamped.joint_states.times_s[0]

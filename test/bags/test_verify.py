@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lockstep run, recorded from its nodes and simulated again from its commands."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import socket
 
 import pytest
@@ -15,7 +16,7 @@ from humanoid_mujoco_ros.bringup.config import (
     read_parameters,
     write_parameters,
 )
-from humanoid_mujoco_ros.nodes.parameters import named_fields
+from humanoid_mujoco_ros.ros.parameters import named_fields
 
 
 def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`humanoid sim` as a user runs it."""
 
 import contextlib

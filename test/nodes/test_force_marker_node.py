@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """force_marker_node in a process of its own, driven as RViz's client drives a marker."""
 
 import importlib.util
@@ -26,14 +27,14 @@ from visualization_msgs.msg import (
 )
 from visualization_msgs.srv import GetInteractiveMarkers
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.simulation import Simulation
-from humanoid_mujoco_ros.core.spring import SpringConfig, pull
-from humanoid_mujoco_ros.core.state import Wrench
-from humanoid_mujoco_ros.nodes import conversions
+from humanoid_mujoco_ros.interaction.spring import SpringConfig, pull
 from humanoid_mujoco_ros.nodes.force_marker_node import BODY_MENU_ID
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.processes
 
@@ -168,7 +169,7 @@ class StillRobot:
         self.graph = graph
         self.model = RobotModel()
         self.state = self.initial = Simulation(self.model).state()
-        self.shadow = ShadowModel(self.model)
+        self.posed = PosedModel(self.model)
         self.joint_states = graph.node.create_publisher(JointState, "joint_states", 10)
         self.odom = graph.node.create_publisher(Odometry, "odom", 10)
         self.odom_delay_ns = 0
@@ -184,7 +185,7 @@ class StillRobot:
     def expected(self, target, body="torso"):
         """The wrench of the spring between the body's centre of mass and the target."""
         s = self.state
-        self.shadow.set_state(
+        self.posed.set_state(
             s.base_position,
             s.base_quaternion_wxyz,
             s.base_linear_velocity,
@@ -193,14 +194,14 @@ class StillRobot:
             s.joint_velocities,
             s.joint_efforts,
         )
-        pose, grab = self.shadow.link_pose(body), self.shadow.center_of_mass(body)
+        pose, grab = self.posed.link_pose(body), self.posed.center_of_mass(body)
         at_rest = pull(SpringConfig(), target, grab, *pose, np.zeros(3))
-        velocity = self.shadow.point_velocity(body, at_rest.point_world)
+        velocity = self.posed.point_velocity(body, at_rest.point_world)
         return pull(SpringConfig(), target, grab, *pose, velocity)
 
     def shaft(self, link, force):
         """(2, 3) Start and tip of the arrow of a force, both in the link's frame."""
-        center = self.shadow.center_of_mass(link)
+        center = self.posed.center_of_mass(link)
         return np.array((center, center + 0.005 * np.array(force)))
 
     def pushes_with(self, wrench, body="torso"):
@@ -543,7 +544,7 @@ def test_a_drag_accelerates_the_humanoid_as_the_spring_law_says(graph):
     graph.call(SetBool, "simulation/pause", SetBool.Request(data=True))
     graph.call(Trigger, "simulation/reset", Trigger.Request())
     model = RobotModel()
-    shadow = ShadowModel(model)
+    posed = PosedModel(model)
     graph.spin_until(lambda: np.abs(states[-1].position).max() < 0.011)
     graph.spin_for(0.2)
     client.press()
@@ -569,7 +570,7 @@ def test_a_drag_accelerates_the_humanoid_as_the_spring_law_says(graph):
             continue
         joints = conversions.from_joint_state(joints_at[stamp], model.joints)
         base = conversions.from_odometry(base_at[stamp])
-        shadow.set_state(
+        posed.set_state(
             base.position,
             base.quaternion_wxyz,
             base.linear_velocity,
@@ -578,10 +579,10 @@ def test_a_drag_accelerates_the_humanoid_as_the_spring_law_says(graph):
             joints.velocities,
             joints.efforts,
         )
-        pose, grab = shadow.link_pose("torso"), shadow.center_of_mass("torso")
+        pose, grab = posed.link_pose("torso"), posed.center_of_mass("torso")
         point = pull(SpringConfig(), target, grab, *pose, np.zeros(3)).point_world
         expected = pull(
-            SpringConfig(), target, grab, *pose, shadow.point_velocity("torso", point)
+            SpringConfig(), target, grab, *pose, posed.point_velocity("torso", point)
         ).wrench
         measured = conversions.from_wrench(message)
         np.testing.assert_allclose(measured.force, expected.force, atol=1e-6)

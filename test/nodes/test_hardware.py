@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy drives a robot that it knows only by its topics; the robot is a simulation."""
 
 import importlib.util
@@ -23,8 +24,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.bringup.config import config_file
-from humanoid_mujoco_ros.core.joint_map import JointMap
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel, gymnasium_humanoid_path
+from humanoid_mujoco_ros.robot.joint_map import JointMap
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel, gymnasium_humanoid_path
 
 pytestmark = pytest.mark.processes
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lockstep over real topics: the same seed gives the same trajectory bit for bit."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """observation_node in a process of its own: the simulation's observation from a robot's topics."""
 
 import time
@@ -15,10 +16,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.observation import layout
-from humanoid_mujoco_ros.core.simulation import Simulation
-from humanoid_mujoco_ros.nodes import conversions
+from humanoid_mujoco_ros.policy.observation import layout
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.processes
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """policy_node in a process of its own, driven by a real simulation or by the test."""
 
 import signal
@@ -14,10 +15,11 @@ from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.core import checkpoint, policy_source
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.policy import Policy
-from humanoid_mujoco_ros.core.simulation import Simulation
+from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.processes
 

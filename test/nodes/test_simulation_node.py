@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """simulation_node in a process of its own, over real DDS."""
 
 import signal
@@ -19,11 +20,11 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
-from humanoid_mujoco_ros.core.link_tree import LinkTree
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.urdf import urdf
-from humanoid_mujoco_ros.nodes import conversions
-from humanoid_mujoco_ros.nodes.graph import GHOST_S
+from humanoid_mujoco_ros.robot.link_tree import LinkTree
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.urdf import urdf
+from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.ros.conflicts import GHOST_S
 
 pytestmark = pytest.mark.processes
 

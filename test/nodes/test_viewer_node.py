@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """viewer_node in a process of its own, in a real browser: what a person sees and does."""
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.nodes import conversions
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.viewer import scene
 
 pytestmark = [pytest.mark.processes, pytest.mark.browser, pytest.mark.slow]

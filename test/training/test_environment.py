@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The vectorised environment against plain MuJoCo and Gymnasium."""
 
 from __future__ import annotations
@@ -6,9 +7,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.observation import INPUT_NAME, layout, observe_data
-from humanoid_mujoco_ros.core.simulation import HEALTHY_HEIGHT_M
+from humanoid_mujoco_ros.policy.observation import INPUT_NAME, layout, observe_data
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.simulation.simulation import HEALTHY_HEIGHT_M
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
 from humanoid_mujoco_ros.training.tasks import (
     TASKS,

@@ -1,4 +1,5 @@
-"""The evaluation: its policy and its episodes are those of core; its errors are clear."""
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluation: its policy and its episodes are those of the nodes; its errors are clear."""
 
 from __future__ import annotations
 
@@ -10,16 +11,17 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core import checkpoint as checkpoints
-from humanoid_mujoco_ros.core import observation, policy_source
-from humanoid_mujoco_ros.core.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.policy import Policy
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.simulation import Simulation
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.policy import checkpoint as checkpoints
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 from humanoid_mujoco_ros.training import evaluate
-from humanoid_mujoco_ros.training.evaluate import BatchPolicy, ShadowObserver, Trial, run_trial
+from humanoid_mujoco_ros.training.evaluate import BatchPolicy, PosedObserver, Trial, run_trial
 
 ROBOT = RobotModel()
 
@@ -91,7 +93,7 @@ def test_a_trial_is_an_episode_of_the_simulation(force_n):
 
 
 def test_the_shadow_observer_sees_what_a_robot_publishes():
-    simulation, shadow = Simulation(ROBOT), ShadowModel(ROBOT)
+    simulation, posed = Simulation(ROBOT), PosedModel(ROBOT)
     random = np.random.default_rng(2)
     states = [simulation.step(random.normal(size=17) * ROBOT.effort_limits) for _ in range(20)]
     data = mujoco.MjData(ROBOT.mj)
@@ -99,7 +101,7 @@ def test_the_shadow_observer_sees_what_a_robot_publishes():
     expected = []
     for i, state in enumerate(states):
         efforts[i, ROBOT.dof_indices] = state.joint_efforts
-        shadow.set_state(
+        posed.set_state(
             state.base_position,
             state.base_quaternion_wxyz,
             state.base_linear_velocity,
@@ -108,9 +110,9 @@ def test_the_shadow_observer_sees_what_a_robot_publishes():
             state.joint_velocities,
             state.joint_efforts,
         )
-        expected.append(shadow.observation())
+        expected.append(posed.observation())
     qpos, qvel = (np.array([getattr(s, name) for s in states]) for name in ("qpos", "qvel"))
-    observed = ShadowObserver(ROBOT).observe(qpos, qvel, efforts)
+    observed = PosedObserver(ROBOT).observe(qpos, qvel, efforts)
     np.testing.assert_allclose(observed, expected, rtol=0, atol=1e-9)
     # And what MuJoCo itself makes of the last state.
     data.qpos[:], data.qvel[:] = qpos[-1], qvel[-1]
@@ -127,11 +129,11 @@ def test_a_walk_on_the_shadows_observation_is_the_same_walk(force_n):
     heading, at = np.array([0.3, -2.0, 2.0]), np.full(3, 2.0)
     trial = Trial(3, 5.0, 0, force_n, heading, at) if force_n else Trial(3, 5.0)
     plain = run_trial(ROBOT, policy, trial, seed=5)
-    shadow = run_trial(ROBOT, policy, trial, seed=5, observer=ShadowObserver(ROBOT))
+    posed = run_trial(ROBOT, policy, trial, seed=5, observer=PosedObserver(ROBOT))
     assert not plain.fell.any()
-    assert not shadow.fell.any()
-    assert not np.array_equal(plain.displacement_m, shadow.displacement_m)
-    np.testing.assert_allclose(shadow.displacement_m, plain.displacement_m, atol=0.5)
+    assert not posed.fell.any()
+    assert not np.array_equal(plain.displacement_m, posed.displacement_m)
+    np.testing.assert_allclose(posed.displacement_m, plain.displacement_m, atol=0.5)
 
 
 def test_the_command_compares_falls_on_both_observations(tmp_path, capsys):
@@ -143,7 +145,7 @@ def test_the_command_compares_falls_on_both_observations(tmp_path, capsys):
         command = [str(path), *options.split(), source, "--output", str(tmp_path / source)]
         assert evaluate.main(command) == 0
         printed = " ".join(capsys.readouterr().out.split())
-        assert ("observed through the shadow model" in printed) == (source == "shadow")
+        assert ("observed through the posed model" in printed) == (source == "shadow")
         content = json.loads((tmp_path / source / "evaluation.json").read_text())
         assert content["options"]["observation"] == source
         episodes[source] = content["results"][0]["episodes"]["15 s"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The left-right symmetry against MuJoCo's own forward dynamics."""
 
 from __future__ import annotations
@@ -5,8 +6,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.observation import observe_data
+from humanoid_mujoco_ros.policy.observation import observe_data
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.training.mirror import find_mirror
 
 

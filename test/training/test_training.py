@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trainer: it learns, it stops cleanly, its files load, its errors are clear."""
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from humanoid_mujoco_ros.core import checkpoint as checkpoints  # noqa: E402
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel  # noqa: E402
-from humanoid_mujoco_ros.core.observation import INPUT_NAME, layout  # noqa: E402
-from humanoid_mujoco_ros.core.policy import Network, Policy  # noqa: E402
-from humanoid_mujoco_ros.core.simulation import Simulation  # noqa: E402
+from humanoid_mujoco_ros.policy import checkpoint as checkpoints  # noqa: E402
+from humanoid_mujoco_ros.policy.inference import Network, Policy  # noqa: E402
+from humanoid_mujoco_ros.policy.observation import INPUT_NAME, layout  # noqa: E402
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel  # noqa: E402
+from humanoid_mujoco_ros.simulation.simulation import Simulation  # noqa: E402
 from humanoid_mujoco_ros.training import evaluate, ppo, train  # noqa: E402
 from humanoid_mujoco_ros.training.train import TrainOptions  # noqa: E402
 

@@ -1,13 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arrows of the ground's forces, against MuJoCo's own contacts."""
 
 import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.simulation import Simulation, SimulationConfig
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 from humanoid_mujoco_ros.viewer.arrows import MAX_LENGTH_M, Arrow, contact_arrow
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The point that the camera follows, and the trail."""
 
 import numpy as np

@@ -1,14 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """The spring between the robot and the mouse."""
 
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.drag import Drag
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import SpringConfig
-from humanoid_mujoco_ros.viewer.drag import MouseDrag
+from humanoid_mujoco_ros.interaction.drag import Drag
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
 
 SPRING = SpringConfig(stiffness=100.0, damping=0.0, max_force=1000.0)
 
@@ -18,22 +19,22 @@ class Stage:
 
     def __init__(self):
         self.origin = np.array([10.0, -4.0, 0.0])
-        self.shadow = ShadowModel(RobotModel())
+        self.posed = PosedModel(RobotModel())
         self.stand([10.0, -4.0, 1.4])
         self.drag = MouseDrag(
-            self.shadow, Drag(self.shadow, SPRING, timeout_s=2.0), lambda p: p + self.origin
+            self.posed, Drag(self.posed, SPRING, timeout_s=2.0), lambda p: p + self.origin
         )
 
     def stand(self, position):
-        joints = np.zeros(len(self.shadow.robot.joints))
-        self.shadow.set_pose(position, rotation.from_rpy([0.1, 0.2, 0.3]), joints)
+        joints = np.zeros(len(self.posed.robot.joints))
+        self.posed.set_pose(position, rotation.from_rpy([0.1, 0.2, 0.3]), joints)
 
     def surface_point(self, geom_name):
         """A geom's id and a point of the scene on its surface."""
-        model = self.shadow.robot.mj
+        model = self.posed.robot.mj
         geom = model.geom(geom_name).id
-        axis = self.shadow.geom_xmat[geom][:, 0]
-        return geom, self.shadow.geom_xpos[geom] + axis * model.geom_size[geom, 0] - self.origin
+        axis = self.posed.geom_xmat[geom][:, 0]
+        return geom, self.posed.geom_xpos[geom] + axis * model.geom_size[geom, 0] - self.origin
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ def test_a_point_that_the_robot_has_left_meanwhile_is_taken_from_its_surface(sta
     stage.stand([10.02, -4.0, 1.4])
     stage.drag.start("a", geom, point, point, 0.0)
     pull = stage.drag.pull(0.0)
-    radius = stage.shadow.robot.mj.geom_size[geom, 0]
-    assert np.linalg.norm(pull.point_world - stage.shadow.geom_xpos[geom]) == pytest.approx(radius)
+    radius = stage.posed.robot.mj.geom_size[geom, 0]
+    assert np.linalg.norm(pull.point_world - stage.posed.geom_xpos[geom]) == pytest.approx(radius)
 
 
 def test_the_mouse_keeps_its_place_in_a_scene_that_moves_along(stage):

@@ -1,11 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """A measured push, on a simulation."""
 
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.model import ModelError, RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer.push import WATCH_S, Push, PushPlan
 
 PERIOD_NS = 10_000_000
@@ -16,9 +17,9 @@ def robot():
     return RobotModel()
 
 
-def stand(shadow, yaw=0.0, height=1.3, tilt=0.0):
-    shadow.set_pose(
-        [0.0, 0.0, height], rotation.from_rpy([tilt, 0.0, yaw]), np.zeros(len(shadow.robot.joints))
+def stand(posed, yaw=0.0, height=1.3, tilt=0.0):
+    posed.set_pose(
+        [0.0, 0.0, height], rotation.from_rpy([tilt, 0.0, yaw]), np.zeros(len(posed.robot.joints))
     )
 
 
@@ -27,21 +28,21 @@ def stand(shadow, yaw=0.0, height=1.3, tilt=0.0):
     [("forward", [0, 1]), ("back", [0, -1]), ("left", [-1, 0]), ("right", [1, 0])],
 )
 def test_it_acts_for_its_time_along_the_robots_heading(robot, direction, expected):
-    shadow = ShadowModel(robot)
-    push = Push(shadow)
-    stand(shadow, yaw=np.pi / 2)
+    posed = PosedModel(robot)
+    push = Push(posed)
+    stand(posed, yaw=np.pi / 2)
     push.start(PushPlan(direction, 150.0, 0.2, "base_link"))
     impulse, moments = np.zeros(3), []
     for tick in range(40):
-        stand(shadow, yaw=np.pi / 2 + 0.01 * tick, tilt=0.02 * tick)  # it turns under the push
+        stand(posed, yaw=np.pi / 2 + 0.01 * tick, tilt=0.02 * tick)  # it turns under the push
         arrow = push.update(tick * PERIOD_NS)
         assert push.is_pushing == (arrow is not None)
         if arrow is not None:
             wrench = push.wrench()
-            _, quaternion = shadow.link_pose("base_link")
+            _, quaternion = posed.link_pose("base_link")
             impulse += rotation.rotate(quaternion, wrench.force) * PERIOD_NS * 1e-9
             moments.append(
-                wrench.torque - np.cross(shadow.center_of_mass("base_link"), wrench.force)
+                wrench.torque - np.cross(posed.center_of_mass("base_link"), wrench.force)
             )
     np.testing.assert_allclose(impulse[:2], 30.0 * np.array(expected), atol=1e-9)
     assert impulse[2] == pytest.approx(0.0, abs=1e-9)
@@ -52,16 +53,16 @@ def test_it_acts_for_its_time_along_the_robots_heading(robot, direction, expecte
     ("period_ns", "ticks"), [(10_000_000, 5), (15_000_000, 4), (2_500_000, 20)]
 )
 def test_its_time_is_whole_control_periods(robot, period_ns, ticks):
-    push = Push(ShadowModel(robot))
+    push = Push(PosedModel(robot))
     push.start(PushPlan("left", 100.0, 0.05, "base_link"))
     start_ns = 123_456_789_000
     assert sum(push.update(start_ns + i * period_ns) is not None for i in range(50)) == ticks
 
 
 def test_the_outcome_is_told(robot):
-    shadow = ShadowModel(robot)
-    push = Push(shadow)
-    stand(shadow)
+    posed = PosedModel(robot)
+    push = Push(posed)
+    stand(posed)
     push.start(PushPlan("left", 100.0, 0.2, "base_link"))
     assert push.outcomes[-1].endswith("…")
     for tick in range(round((WATCH_S + 0.5) * 100)):
@@ -70,16 +71,16 @@ def test_the_outcome_is_told(robot):
 
     push.start(PushPlan("right", 300.0, 0.2, "base_link"))
     for tick in range(200):
-        stand(shadow, height=1.3 - 0.005 * tick)
+        stand(posed, height=1.3 - 0.005 * tick)
         push.update(tick * PERIOD_NS)
     assert push.outcomes[-1] == "right, 300 N × 0.2 s = 60 N·s: fell after 0.6 s"
     assert not push.is_pushing
 
 
 def test_a_robot_on_the_ground_does_not_fall_again(robot):
-    shadow = ShadowModel(robot)
-    push = Push(shadow)
-    stand(shadow, height=0.2)
+    posed = PosedModel(robot)
+    push = Push(posed)
+    stand(posed, height=0.2)
     push.start(PushPlan("left", 100.0, 0.2, "base_link"))
     for tick in range(30):
         push.update(tick * PERIOD_NS)
@@ -87,7 +88,7 @@ def test_a_robot_on_the_ground_does_not_fall_again(robot):
 
 
 def test_a_reset_interrupts_it(robot):
-    push = Push(ShadowModel(robot))
+    push = Push(PosedModel(robot))
     push.start(PushPlan("left", 100.0, 1.0, "base_link"))
     assert push.update(0) is not None
     push.cancel()
@@ -97,4 +98,4 @@ def test_a_reset_interrupts_it(robot):
 
 def test_an_unknown_link_is_refused(robot):
     with pytest.raises(ModelError, match="link 'tail' is not in the model"):
-        Push(ShadowModel(robot)).start(PushPlan("left", 100.0, 1.0, "tail"))
+        Push(PosedModel(robot)).start(PushPlan("left", 100.0, 1.0, "tail"))

@@ -1,12 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """The meshes that the browser draws are MuJoCo's geoms."""
 
 import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.core import rotation
-from humanoid_mujoco_ros.core.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
 
 trimesh = pytest.importorskip("trimesh")
@@ -75,11 +76,11 @@ def test_a_disc_has_a_front_and_a_back(robot):
     assert mesh.area == pytest.approx(2 * np.pi, rel=0.01)
 
 
-def surface_points(robot, shadow):
+def surface_points(robot, posed):
     """Geom → world points (v, 3) of everything drawn for it."""
     points = {}
     for batch in shapes.batches(robot):
-        positions, quaternions = batch.poses(shadow)
+        positions, quaternions = batch.poses(posed)
         for i, geom in enumerate(batch.geoms):
             local = batch.mesh.vertices * batch.scales[i]
             world = rotation.rotate(quaternions[i], local) + positions[i]
@@ -88,15 +89,15 @@ def surface_points(robot, shadow):
 
 
 def test_every_geom_is_drawn_where_mujoco_has_it(robot):
-    shadow = ShadowModel(robot)
+    posed = PosedModel(robot)
     turn = rotation.from_rpy([0.3, -0.5, 1.1])
-    shadow.set_pose([1.0, 2.0, 3.0], turn, [0.7])
-    points = surface_points(robot, shadow)
+    posed.set_pose([1.0, 2.0, 3.0], turn, [0.7])
+    points = surface_points(robot, posed)
     m = robot.mj
     drawn = [geom for geom in range(m.ngeom) if m.geom_bodyid[geom] != 0]
     assert sorted(points) == drawn
     for geom, world in points.items():
-        local = (world - shadow.geom_xpos[geom]) @ shadow.geom_xmat[geom]
+        local = (world - posed.geom_xpos[geom]) @ posed.geom_xmat[geom]
         aabb = m.geom_aabb[geom]
         np.testing.assert_allclose(local.min(axis=0), aabb[:3] - aabb[3:], atol=1e-3)
         np.testing.assert_allclose(local.max(axis=0), aabb[:3] + aabb[3:], atol=1e-3)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The server of the page."""
 
 import socket
@@ -9,10 +10,10 @@ import pytest
 
 pytest.importorskip("viser")
 
-from humanoid_mujoco_ros.core.model import RobotModel
-from humanoid_mujoco_ros.core.shadow import ShadowModel
-from humanoid_mujoco_ros.core.spring import SpringConfig
-from humanoid_mujoco_ros.core.state import Wrench
+from humanoid_mujoco_ros.interaction.spring import SpringConfig
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.viewer.panel import Figures, number
 from humanoid_mujoco_ros.viewer.push import PushPlan
 from humanoid_mujoco_ros.viewer.view import View, ViewerConfig, ViewError, serve
@@ -34,9 +35,9 @@ def port():
 
 @pytest.fixture
 def view(port):
-    shadow = ShadowModel(RobotModel())
-    view = View(ViewerConfig(port=port), SpringConfig(), shadow, NoActions())
-    view.shadow = shadow
+    posed = PosedModel(RobotModel())
+    view = View(ViewerConfig(port=port), SpringConfig(), posed, NoActions())
+    view.posed = posed
     yield view
     view.close()
 
@@ -69,7 +70,7 @@ def test_nobody_can_share_the_page_through_visers_tunnel(view):
 
 
 def test_a_push_comes_with_the_states_and_ends(view):
-    view.shadow.set_pose([0, 0, 1.4], [1, 0, 0, 0], np.zeros(17))
+    view.posed.set_pose([0, 0, 1.4], [1, 0, 0, 0], np.zeros(17))
     assert view.on_state(0) == {}
     view.post(lambda: view.push(PushPlan("forward", 100.0, 0.03, "base_link")))
     draw(view)

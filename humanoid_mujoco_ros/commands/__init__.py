@@ -1,1 +1,0 @@
-"""Small commands of `humanoid`."""

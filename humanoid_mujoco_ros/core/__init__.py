@@ -1,1 +1,0 @@
-"""The robot, its observation and its policies. Imports neither rclpy nor any ROS message."""

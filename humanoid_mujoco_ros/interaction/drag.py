@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A person drags a link of the robot, with a marker or a mouse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from humanoid_mujoco_ros.interaction.spring import Pull, SpringConfig, pull, twist
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import Wrench
+
+Float64Array = NDArray[np.float64]
+
+MIN_TURN_RAD = 0.01
+"""A handle that is turned by less is only moved, and leaves the link free to turn."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Hold:
+    """What is held, and where to."""
+
+    client: str
+    link: str
+    grab_point: Float64Array
+    """(3,) [m] in the link's frame."""
+    grab_quaternion: Float64Array
+    """(4,) of the link when it was grabbed."""
+    handle_quaternion: Float64Array
+    """(4,) of the handle when the link was grabbed."""
+    target: Float64Array
+    """(3,) [m] where the handle is, in the world."""
+    target_quaternion: Float64Array
+    """(4,) of the handle in the world."""
+    time_s: float
+    """When the client was last heard."""
+
+
+class Drag:
+    """Pulls a link with a spring towards a handle, from the grab until the release.
+
+    The handle stays where it was last put, while the link moves. A client that is not heard for
+    `timeout_s` is lost. Times are those of the steady clock [s].
+    """
+
+    def __init__(self, posed: PosedModel, spring: SpringConfig, timeout_s: float) -> None:
+        """Holds nothing yet; `posed` says where the links are."""
+        self._posed = posed
+        self._spring = spring
+        self._timeout_s = timeout_s
+        self._hold: _Hold | None = None
+
+    @property
+    def link(self) -> str:
+        """The link that is held; empty when none is."""
+        return self._hold.link if self._hold else ""
+
+    @property
+    def client(self) -> str:
+        """Who holds it; empty when nobody does."""
+        return self._hold.client if self._hold else ""
+
+    def grab(
+        self,
+        client: str,
+        link: str,
+        grab_point: ArrayLike,
+        handle_position: ArrayLike,
+        handle_quaternion_wxyz: ArrayLike,
+        now_s: float,
+    ) -> None:
+        """Takes hold of a link, and lets go of what was held before.
+
+        Args:
+            client: Who does; the same name later moves the handle and releases it.
+            link: base_link or a body's name.
+            grab_point: (3,) [m] in the link's frame.
+            handle_position: (3,) [m] in the world.
+            handle_quaternion_wxyz: (4,) in the world.
+            now_s: Steady time [s].
+
+        Raises:
+            ModelError: There is no such link.
+        """
+        _, quaternion = self._posed.link_pose(link)
+        handle = rotation.normalized(handle_quaternion_wxyz)
+        self._hold = _Hold(
+            client=client,
+            link=link,
+            grab_point=np.array(grab_point, dtype=np.float64),
+            grab_quaternion=quaternion,
+            handle_quaternion=handle,
+            target=np.array(handle_position, dtype=np.float64),
+            target_quaternion=handle,
+            time_s=now_s,
+        )
+
+    def move(
+        self, client: str, position: ArrayLike, quaternion_wxyz: ArrayLike, now_s: float
+    ) -> None:
+        """Puts the handle somewhere else, if something is held; `client` then is who holds it.
+
+        Args:
+            client: Who does.
+            position: (3,) [m] in the world.
+            quaternion_wxyz: (4,) in the world.
+            now_s: Steady time [s].
+        """
+        if self._hold is not None:
+            self._hold = replace(
+                self._hold,
+                client=client,
+                target=np.array(position, dtype=np.float64),
+                target_quaternion=rotation.normalized(quaternion_wxyz),
+                time_s=now_s,
+            )
+
+    def keep(self, client: str, now_s: float) -> None:
+        """Hears from the client, whose handle stays where it is."""
+        if self._hold is not None and self._hold.client == client:
+            self._hold = replace(self._hold, time_s=now_s)
+
+    def release(self, client: str | None = None) -> None:
+        """Lets go; with a `client`, only if it is the one who holds."""
+        if self._hold is not None and client in (None, self._hold.client):
+            self._hold = None
+
+    def is_client_lost(self, now_s: float) -> bool:
+        """Whether the client that holds the link is silent for too long: then let go."""
+        return self._hold is not None and now_s - self._hold.time_s > self._timeout_s
+
+    def pull(self) -> Pull | None:
+        """What acts on the link where it is now; None when nothing is held."""
+        hold = self._hold
+        if hold is None:
+            return None
+        position, quaternion = self._posed.link_pose(hold.link)
+        point = position + rotation.rotate(quaternion, hold.grab_point)
+        velocity = self._posed.point_velocity(hold.link, point)
+        result = pull(self._spring, hold.target, hold.grab_point, position, quaternion, velocity)
+        turn = rotation.multiply(hold.target_quaternion, rotation.conjugate(hold.handle_quaternion))
+        if 2.0 * np.linalg.norm(turn[1:]) < MIN_TURN_RAD:
+            return result
+        torque_world = twist(
+            self._spring,
+            rotation.multiply(turn, hold.grab_quaternion),
+            quaternion,
+            self._posed.angular_velocity(hold.link),
+        )
+        torque = rotation.rotate(rotation.conjugate(quaternion), torque_world)
+        wrench = Wrench(result.wrench.force, result.wrench.torque + torque)
+        return replace(result, wrench=wrench)

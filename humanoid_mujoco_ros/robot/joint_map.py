@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a robot calls the joints of the model, and how it counts their angles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from humanoid_mujoco_ros.robot.model import RobotModel
+
+Float64Array = NDArray[np.float64]
+
+
+class JointMapError(ValueError):
+    """A joint map cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class JointEntry:
+    """One joint: robot position = sign × model position + offset."""
+
+    name: str
+    """The robot's name for it."""
+    sign: float = 1.0
+    """1, or -1 where the robot turns the other way round."""
+    offset: float = 0.0
+    """The robot's position [rad] where the model's is 0."""
+    effort_limit: float = np.inf
+    """Largest effort [N·m] that may be commanded, if below the model's."""
+
+
+class JointMap:
+    """Translates between the model's joints and the robot's.
+
+    Attributes:
+        robot_joints: The robot's names (n), in the model's order.
+        effort_limits: (n,) [N·m] that may be commanded, by joint of the model.
+    """
+
+    def __init__(
+        self, robot: RobotModel, entries: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
+        """Makes the map.
+
+        Args:
+            robot: The model.
+            entries: By the model's joint, the fields of a JointEntry. What is left out is as in
+                the model.
+
+        Raises:
+            JointMapError: A joint or field is unknown, a value cannot be used, or two joints have
+                the same name.
+        """
+        entries = entries or {}
+        unknown = [name for name in entries if name not in robot.joints]
+        if unknown:
+            raise JointMapError(
+                f"joint map: joint '{unknown[0]}' is not in the model; "
+                f"its joints are {', '.join(robot.joints)}"
+            )
+        joints = [_entry(name, entries.get(name, {})) for name in robot.joints]
+        self.robot_joints = tuple(joint.name for joint in joints)
+        twice = sorted({n for n in self.robot_joints if self.robot_joints.count(n) > 1})
+        if twice:
+            raise JointMapError(f"joint map: several joints are called {', '.join(twice)}")
+        self._signs = np.array([joint.sign for joint in joints])
+        self._offsets = np.array([joint.offset for joint in joints])
+        limits = np.array([joint.effort_limit for joint in joints])
+        self.effort_limits: Float64Array = np.minimum(robot.effort_limits, limits)
+
+    def positions_of_robot(self, positions: Float64Array) -> Float64Array:
+        """The model's positions (n,) [rad] of the robot's, both in the model's order."""
+        of_model: Float64Array = self._signs * (positions - self._offsets)
+        return of_model
+
+    def signed(self, values: Float64Array) -> Float64Array:
+        """Velocities or efforts (n,), from the robot's to the model's or back."""
+        other: Float64Array = self._signs * values
+        return other
+
+    def command_order(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Indices that turn a vector by joint into the order of `names`: `vector[indices]`.
+
+        Args:
+            names: The robot's names, as the controller's parameter `joints` has them.
+
+        Raises:
+            JointMapError: A name is unknown, missing or given twice.
+        """
+        for name in names:
+            if name not in self.robot_joints:
+                raise JointMapError(
+                    f"joint '{name}' is not in the model; "
+                    f"the robot's joints are {', '.join(self.robot_joints)}"
+                )
+        missing = [name for name in self.robot_joints if name not in names]
+        if missing:
+            raise JointMapError(f"the list of joints lacks {', '.join(missing)}")
+        if len(names) != len(self.robot_joints):
+            twice = sorted({name for name in names if list(names).count(name) > 1})
+            raise JointMapError(f"the list of joints names {', '.join(twice)} more than once")
+        return np.array([self.robot_joints.index(name) for name in names], dtype=np.intp)
+
+
+def _entry(joint: str, values: object) -> JointEntry:
+    if not isinstance(values, Mapping):
+        raise JointMapError(f"joint map: '{joint}' needs fields such as name, not '{values}'")
+    known = [field.name for field in fields(JointEntry)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise JointMapError(
+            f"joint map: '{joint}' has no field '{unknown[0]}'; it has {', '.join(known)}"
+        )
+    numbers = {}
+    for name in ("sign", "offset", "effort_limit"):
+        if name in values:
+            value = values[name]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise JointMapError(f"joint map: {name} of '{joint}' is '{value}', not a number")
+            numbers[name] = float(value)
+    entry = JointEntry(str(values.get("name", joint)), **numbers)
+    if entry.sign not in (1.0, -1.0):
+        raise JointMapError(f"joint map: sign of '{joint}' is {entry.sign:g}, expected 1 or -1")
+    if not np.isfinite(entry.offset):
+        raise JointMapError(f"joint map: offset of '{joint}' is {entry.offset}")
+    if not entry.effort_limit >= 0:
+        raise JointMapError(f"joint map: effort_limit of '{joint}' is {entry.effort_limit}")
+    return entry

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells when two nodes command the joints, or publish the time, at once."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.ros.topics import CLOCK, COMMANDS
+
+CHECK_PERIOD_S = 0.2
+"""How often a node looks for a second commander or clock."""
+GHOST_S = 25.0
+"""DDS keeps the publisher of a process that was killed for up to 20 s."""
+_BOTH_COMMAND = 30
+"""Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
+themselves wait twice as long, so that the robot has noticed before it hears neither."""
+_BOTH_TICK = 10
+"""Times that do not advance and so prove two clocks. A restarted simulation jumps back once; one
+that stands still repeats its time to newcomers."""
+_EVERYONE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Hears reliable publishers and others."""
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""Name of a node that rmw has seen only in part."""
+
+
+class Sources:
+    """Watches that no more than one node publishes a topic.
+
+    A node that was killed and has been restarted is there twice for a while, under one name. That
+    is no conflict, unless both are heard.
+    """
+
+    def __init__(self, node: Node, topic: str) -> None:
+        """Watches `topic` through the eyes of `node`."""
+        self._node = node
+        self._topic = node.resolve_topic_name(topic)
+        self._twice_since_s: float | None = None
+        self._subscriptions: list[Subscription] = []
+        self._are_both_heard = False
+
+    def conflict(self) -> str:
+        """Who publishes at the same time, in plain words; empty when at most one node does."""
+        names: list[str] = []
+        if self._node.count_publishers(self._topic) > 1:
+            names = [
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                for info in self._node.get_publishers_info_by_topic(self._topic)
+                if info.node_name != _UNKNOWN
+            ]
+        different = sorted(set(names))
+        if len(different) > 1:
+            return f"several nodes publish {self._topic}: {', '.join(different)}"
+        if len(names) < 2:
+            self._stop_listening()
+            return ""
+        now_s = time.monotonic()
+        if self._twice_since_s is None:
+            self._twice_since_s = now_s
+            self._subscriptions = self._listen()
+        if not self._are_both_heard and now_s - self._twice_since_s < GHOST_S:
+            return ""
+        return f"{len(names)} nodes called {names[0]} publish {self._topic}"
+
+    def _listen(self) -> list[Subscription]:
+        """Begins to find out whether both publishers of one name are heard."""
+        return []
+
+    def _stop_listening(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._twice_since_s = None
+        self._are_both_heard = False
+
+
+class CommandSources(Sources):
+    """Watches that no more than one node commands the joints.
+
+    A node answers a state of the robot with one command. More than three commands for two states
+    come from two nodes. In lockstep, where every command makes a state, only GHOST_S tells.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Watches through the eyes of `node`."""
+        super().__init__(node, COMMANDS)
+        self._surplus: int | None = None
+        self._limit = _BOTH_COMMAND
+
+    def _listen(self) -> list[Subscription]:
+        self._surplus = None
+        is_commander = any(
+            publisher.topic_name == self._topic for publisher in self._node.publishers
+        )
+        self._limit = (2 if is_commander else 1) * _BOTH_COMMAND
+        return [
+            self._node.create_subscription(
+                Float64MultiArray, COMMANDS, self._on_command, _EVERYONE
+            ),
+            self._node.create_subscription(
+                JointState, "joint_states", self._on_state, _EVERYONE, raw=True
+            ),
+        ]
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        # Zero effort commands nothing: a policy that misses the robot says so, unasked.
+        if self._surplus is not None and any(message.data):
+            self._surplus += 2
+            self._are_both_heard |= self._surplus >= self._limit
+
+    def _on_state(self, _: bytes) -> None:
+        self._surplus = max(0, (self._surplus or 0) - 3)
+
+
+class ClockSources(Sources):
+    """Watches that no more than one node publishes /clock: two make time jump back and forth."""
+
+    def __init__(self, node: Node) -> None:
+        """Watches through the eyes of `node`."""
+        super().__init__(node, CLOCK)
+        self._time_ns = 0
+        self._steps_back = 0
+
+    def _listen(self) -> list[Subscription]:
+        self._time_ns = self._steps_back = 0
+        return [self._node.create_subscription(Clock, CLOCK, self._on_clock, _EVERYONE)]
+
+    def _on_clock(self, message: Clock) -> None:
+        time_ns = conversions.from_time(message.clock)
+        self._steps_back += time_ns <= self._time_ns
+        self._time_ns = time_ns
+        self._are_both_heard |= self._steps_back >= _BOTH_TICK

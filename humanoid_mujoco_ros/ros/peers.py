@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node reads from the ROS graph: the nodes that answer observations and obey commands."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from humanoid_mujoco_ros.ros.topics import COMMANDS, OBSERVATION, OBSERVATION_SOURCES, PAUSE
+
+
+def policies(node: Node) -> frozenset[bytes]:
+    """The subscriptions, by their gid, of the nodes that turn observations into commands."""
+    commanders = _publishers(node, COMMANDS)
+    return frozenset(
+        bytes(info.endpoint_gid)
+        for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(OBSERVATION))
+        if (info.node_namespace, info.node_name) in commanders
+    )
+
+
+def robots(node: Node) -> frozenset[bytes]:
+    """The subscriptions, by their gid, of the nodes that obey commands and report joints."""
+    reporters = _publishers(node, "joint_states")
+    return frozenset(
+        bytes(info.endpoint_gid)
+        for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(COMMANDS))
+        if (info.node_namespace, info.node_name) in reporters
+    )
+
+
+def observers(node: Node) -> frozenset[bytes]:
+    """The subscriptions, by their gid, of the nodes that make observations of a robot's topics."""
+    makers = _publishers(node, OBSERVATION)
+    subscriptions = [
+        {
+            (info.node_namespace, info.node_name): bytes(info.endpoint_gid)
+            for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
+        }
+        for topic in OBSERVATION_SOURCES
+    ]
+    return frozenset(
+        gids[maker]
+        for maker in makers
+        if all(maker in gids for gids in subscriptions)
+        for gids in subscriptions
+    )
+
+
+def is_simulated(node: Node) -> bool:
+    """Whether the robot is a simulation, whose time may stand still, hurry or dawdle."""
+    if node.get_parameter("use_sim_time").value:
+        return True
+    service = node.resolve_service_name(PAUSE)
+    return any(name == service for name, _ in node.get_service_names_and_types())
+
+
+def _publishers(node: Node, topic: str) -> set[tuple[str, str]]:
+    return {
+        (info.node_namespace, info.node_name)
+        for info in node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+    }

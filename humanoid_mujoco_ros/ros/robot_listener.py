@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a posed model of the robot up to date from joint_states and odom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from humanoid_mujoco_ros.robot.joint_map import JointMap
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.ros import conversions, peers
+from humanoid_mujoco_ros.ros.conversions import BaseReadings, JointReadings
+from humanoid_mujoco_ros.ros.pairing import Freshness, StampPairing
+
+_CHECK_PERIOD_S = 0.2
+"""How often to look whether the robot is a simulation while what comes is not new."""
+_UNIT_TOLERANCE = 0.01
+"""How far a quaternion's length may be from one."""
+
+
+class RobotListener:
+    """Subscribes to joint_states and odom; calls back once for each pair of them.
+
+    Attributes:
+        posed: The robot as of the last pair.
+        commanded: (n,) [N·m] by joint; stands in for efforts that the robot does not measure.
+        measures_efforts: Whether the robot measured every joint's effort.
+        fault: Why the last pair was refused as not new; empty when it was not.
+        stale: How many pairs were so far.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        posed: PosedModel,
+        joint_map: JointMap,
+        on_state: Callable[[int], None],
+        on_refused: Callable[[object], None],
+        pairing_tolerance_s: float = 0.0,
+        max_delay_s: float = 0.0,
+    ) -> None:
+        """Subscribes.
+
+        Args:
+            node: Whose subscriptions.
+            posed: Kept up to date.
+            joint_map: What the robot calls its joints.
+            on_state: Takes the stamp [ns] of a new state.
+            on_refused: Takes the reason why a message was refused.
+            pairing_tolerance_s: How far the stamps of a pair may differ.
+            max_delay_s: Pairs that repeat a stamp, or come so much later than others, are refused,
+                unless the robot is simulated: that one may pause and run slowly. 0: none are.
+        """
+        self.posed = posed
+        self.commanded = np.zeros(len(joint_map.robot_joints))
+        self.measures_efforts = False
+        self.fault = ""
+        self.stale = 0
+        self._node = node
+        self._joint_map = joint_map
+        self._on_state = on_state
+        self._on_refused = on_refused
+        self._pairing: StampPairing[tuple[int, JointReadings], tuple[int, BaseReadings]] = (
+            StampPairing(round(pairing_tolerance_s * 1e9))
+        )
+        self._tolerance_s = pairing_tolerance_s
+        self._freshness = Freshness(max_delay_s) if max_delay_s > 0 else None
+        self._is_simulated = False
+        self._simulation_check_s = -_CHECK_PERIOD_S
+        self._stamps_ns: dict[str, int] = {}
+        self._times_s: dict[str, float] = {}
+        self._pair_time_s: float | None = None
+        node.create_subscription(JointState, "joint_states", self.on_joint_states, 10)
+        node.create_subscription(Odometry, "odom", self.on_odom, 10)
+
+    def on_joint_states(self, message: JointState) -> None:
+        """Takes the joints, unless one is missing or not finite."""
+        stamp_ns = conversions.from_time(message.header.stamp)
+        try:
+            readings = conversions.from_joint_state(message, self._joint_map.robot_joints)
+            _check_finite("joint position", self._joint_map.robot_joints, readings.positions)
+            _check_finite("joint velocity", self._joint_map.robot_joints, readings.velocities)
+        except ValueError as error:
+            self._on_refused(error)
+            return
+        self._heard("joint_states", stamp_ns)
+        self._take(self._pairing.add_first(stamp_ns, (stamp_ns, readings)), stamp_ns)
+
+    def on_odom(self, message: Odometry) -> None:
+        """Takes the base, unless it is not finite."""
+        stamp_ns = conversions.from_time(message.header.stamp)
+        readings = conversions.from_odometry(message)
+        try:
+            _check_finite("odom position", "xyz", readings.position)
+            _check_finite("odom linear velocity", "xyz", readings.linear_velocity)
+            _check_finite("odom angular velocity", "xyz", readings.angular_velocity)
+            length = float(np.linalg.norm(readings.quaternion_wxyz))
+            if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+                raise ValueError(f"odom orientation is no unit quaternion: its length is {length}")
+        except ValueError as error:
+            self._on_refused(error)
+            return
+        self._heard("odom", stamp_ns)
+        self._take(self._pairing.add_second(stamp_ns, (stamp_ns, readings)), stamp_ns)
+
+    @property
+    def age_s(self) -> float | None:
+        """Time since the last new pair on the steady clock; None before the first."""
+        return None if self._pair_time_s is None else time.monotonic() - self._pair_time_s
+
+    def silence(self) -> str:
+        """Why no pair comes, in plain words."""
+        now_s = time.monotonic()
+        silent = [
+            f"{topic} ({now_s - self._times_s[topic]:.1f} s)" if topic in self._times_s else topic
+            for topic in ("joint_states", "odom")
+            if now_s - self._times_s.get(topic, 0.0) > 0.5
+        ]
+        if silent:
+            return f"nothing usable comes on {' and '.join(silent)}"
+        if self.fault:
+            return self.fault
+        difference_s = abs(self._stamps_ns["joint_states"] - self._stamps_ns["odom"]) * 1e-9
+        if difference_s <= self._tolerance_s:
+            return "the robot is silent"
+        return f"joint_states and odom do not pair: their stamps differ by {difference_s:g} s"
+
+    def _heard(self, topic: str, stamp_ns: int) -> None:
+        self._stamps_ns[topic] = stamp_ns
+        self._times_s[topic] = time.monotonic()
+
+    def _take(
+        self,
+        pair: tuple[tuple[int, JointReadings], tuple[int, BaseReadings]] | None,
+        stamp_ns: int,
+    ) -> None:
+        if pair is None:
+            return
+        (joints_ns, joints), (base_ns, base) = pair
+        self.fault = self._find_fault(min(joints_ns, base_ns))
+        if self.fault:
+            self.stale += 1
+            return
+        efforts = self._joint_map.signed(joints.efforts)
+        measured = np.isfinite(efforts)
+        self.measures_efforts = bool(measured.all())
+        self.posed.set_state(
+            base.position,
+            base.quaternion_wxyz,
+            base.linear_velocity,
+            base.angular_velocity,
+            self._joint_map.positions_of_robot(joints.positions),
+            self._joint_map.signed(joints.velocities),
+            np.where(measured, efforts, self.commanded),
+        )
+        self._pair_time_s = time.monotonic()
+        self._on_state(stamp_ns)
+
+    def _find_fault(self, stamp_ns: int) -> str:
+        """Why a pair, as old as its older half, is not new; empty when it is."""
+        if self._freshness is None:
+            return ""
+        now_s = time.monotonic()
+        fault = self._freshness.fault(stamp_ns, now_s)
+        if fault and now_s - self._simulation_check_s >= _CHECK_PERIOD_S:
+            self._simulation_check_s = now_s
+            self._is_simulated = peers.is_simulated(self._node)
+        return "" if self._is_simulated else fault
+
+
+def _check_finite(what: str, names: tuple[str, ...] | str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        index = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"{what} is not finite: {names[index]} is {values[index]}")

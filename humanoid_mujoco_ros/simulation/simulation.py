@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MuJoCo simulation of the robot, one control tick at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from humanoid_mujoco_ros.policy.observation import observe_data
+from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
+from humanoid_mujoco_ros.robot.model import IMU_LINK, RobotModel
+from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+
+HEALTHY_HEIGHT_M = (1.0, 2.0)
+"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
+HUMANOID_HEIGHT_M = 1.4
+"""Height of that humanoid's root in the model's reference pose."""
+FORWARD_REWARD_WEIGHT = 1.25
+HEALTHY_REWARD = 5.0
+CONTROL_COST_WEIGHT = 0.1
+
+Float64Array = NDArray[np.float64]
+
+
+def healthy_height_m(robot: RobotModel) -> tuple[float, float]:
+    """Range of the root's height outside which `robot` has fallen.
+
+    Humanoid-v4's range, in proportion to the root's height in the reference pose. A root that
+    starts at or below height 0 gives no scale: such a robot never counts as fallen.
+    """
+    height = float(robot.mj.qpos0[2])
+    if height <= 0:
+        return -np.inf, np.inf
+    low, high = HEALTHY_HEIGHT_M
+    scale = height / HUMANOID_HEIGHT_M
+    return low * scale, high * scale
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """How an episode starts and what is observed."""
+
+    seed: int = 0
+    """Seed of the noise of the initial states."""
+    reset_noise_scale: float = 0.01
+    """Each initial position and velocity is off by up to this much (Humanoid-v4's noise)."""
+    mask_cfrc_ext: bool = False
+    """Observe zeros for the contact forces, as on a robot that cannot measure them."""
+
+
+class Simulation:
+    """Steps the robot through control ticks.
+
+    With the time step, integrator and noise of Gymnasium's Humanoid-v4 it produces exactly that
+    environment's states, observations and rewards.
+    """
+
+    def __init__(self, robot: RobotModel, config: SimulationConfig | None = None) -> None:
+        """Creates the simulation in its first initial state."""
+        self.robot = robot
+        self.config = config or SimulationConfig()
+        self._model = robot.mj
+        self._data = mujoco.MjData(self._model)
+        self._random = np.random.default_rng(self.config.seed)
+        self._period_ns = round(robot.control_period_s * 1e9)
+        # rclpy reads a time of 0 as "no clock yet", so the first state is one period old.
+        self._tick = 1
+        self._episode = -1
+        self._dt = self._model.opt.timestep * robot.config.steps_per_control
+        self._x_com = 0.0
+        self._healthy_height_m = healthy_height_m(robot)
+        self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
+        self._applied = np.zeros(self._model.nv)
+        self._mass = self._model.body_mass[:, None]
+        self._total_mass = np.sum(self._mass)
+        self._feet = {
+            side: (self._model.body(foot).id, self._model.sensor(sensor).adr[0])
+            for side, foot, sensor in robot.foot_sensors
+        }
+        self._accelerometer = slice(*self._sensor_range("imu_accelerometer"))
+        self._gyro = slice(*self._sensor_range("imu_gyro"))
+        self._imu_site = self._model.site(IMU_LINK).id
+        self.reset()
+
+    @cached_property
+    def tree(self) -> LinkTree:
+        """The robot's links; made when first asked for.
+
+        Raises:
+            ModelError: The model's names do not make a tree of links.
+        """
+        return LinkTree(self.robot)
+
+    def reset(self) -> RobotState:
+        """Puts the robot into a new initial state and starts an episode.
+
+        Time goes on. External wrenches end. The seed's sequence of initial states is that of
+        `gymnasium.make("Humanoid-v4").reset(seed=seed)` and its following resets.
+        """
+        m, d = self._model, self._data
+        scale = self.config.reset_noise_scale
+        mujoco.mj_resetData(m, d)
+        d.qpos[:] += self._random.uniform(-scale, scale, size=m.nq)
+        d.qvel[:] += self._random.uniform(-scale, scale, size=m.nv)
+        mujoco.mj_forward(m, d)
+        # The sensors made mj_forward compute contact forces; Humanoid-v4 starts with zeros.
+        d.cfrc_ext[:] = 0.0
+        self._begin_episode()
+        return self.state()
+
+    def set_state(self, qpos: Float64Array, qvel: Float64Array) -> RobotState:
+        """Puts the robot into a given state and starts an episode.
+
+        Args:
+            qpos: (nq,) [m, rad].
+            qvel: (nv,) [m/s, rad/s].
+        """
+        m, d = self._model, self._data
+        mujoco.mj_resetData(m, d)
+        d.qpos[:] = qpos
+        d.qvel[:] = qvel
+        mujoco.mj_forward(m, d)
+        d.cfrc_ext[:] = 0.0
+        self._begin_episode()
+        return self.state()
+
+    def step(self, efforts: Float64Array) -> RobotState:
+        """Advances one control period with the torques held.
+
+        Args:
+            efforts: (n,) [N·m] by joint; MuJoCo limits them to the motors' range.
+
+        Returns:
+            The state after the step.
+        """
+        m, d = self._model, self._data
+        d.ctrl[self.robot.actuator_indices] = efforts / self.robot.gear
+        steps = self.robot.config.steps_per_control
+        if self._wrenches:
+            # The wrench turns with its link, so it is applied anew before every physics step.
+            for _ in range(steps):
+                self._apply_wrenches()
+                mujoco.mj_step(m, d)
+            d.qfrc_applied[:] = 0.0
+        else:
+            mujoco.mj_step(m, d, nstep=steps)
+        mujoco.mj_rnePostConstraint(m, d)
+        self._tick += 1
+        if not np.isfinite(d.qpos).all() or self._diverged():
+            raise FloatingPointError(
+                "the simulation diverged: MuJoCo reported a bad state; "
+                "a smaller time step or smaller forces may help"
+            )
+        x_before = self._x_com
+        self._x_com = self._center_of_mass_x()
+        forward = FORWARD_REWARD_WEIGHT * ((self._x_com - x_before) / self._dt)
+        self._reward = float(
+            forward + HEALTHY_REWARD - CONTROL_COST_WEIGHT * np.sum(np.square(d.ctrl))
+        )
+        self._episode_steps += 1
+        self._episode_return += self._reward
+        return self.state()
+
+    def set_external_wrench(self, link: str, wrench: Wrench | None) -> None:
+        """Lets a wrench act at the origin of `link`, expressed in its frame, until changed.
+
+        It reaches the joints through mj_applyFT and so stays out of the observation, as a push
+        does on a robot without a skin. Wrenches on several links add up.
+
+        Args:
+            link: Any link of the robot's `LinkTree`.
+            wrench: None ends it.
+
+        Raises:
+            ModelError: There is no such link.
+        """
+        mount = self.tree.mount(link)
+        if wrench is None:
+            self._wrenches.pop(link, None)
+        else:
+            self._wrenches[link] = mount, wrench
+
+    def state(self) -> RobotState:
+        """The present state, copied."""
+        d = self._data
+        # MuJoCo's own small functions: numpy's take longer than the arithmetic at this size.
+        quaternion = d.qpos[3:7].copy()
+        mujoco.mju_normalize4(quaternion)
+        to_base, velocity = np.empty(4), np.empty(3)
+        mujoco.mju_negQuat(to_base, quaternion)
+        mujoco.mju_rotVecQuat(velocity, d.qvel[:3], to_base)
+        return RobotState(
+            time_ns=self._tick * self._period_ns,
+            qpos=d.qpos.copy(),
+            qvel=d.qvel.copy(),
+            joint_positions=d.qpos[self.robot.qpos_indices],
+            joint_velocities=d.qvel[self.robot.dof_indices],
+            joint_efforts=d.qfrc_actuator[self.robot.dof_indices],
+            base_position=d.qpos[:3].copy(),
+            base_quaternion_wxyz=quaternion,
+            base_linear_velocity=velocity,
+            base_angular_velocity=d.qvel[3:6].copy(),
+            imu=self._imu(),
+            foot_wrenches=self._foot_wrenches(),
+            observation=self.observe(),
+            reward=self._reward,
+            fallen=not self._healthy_height_m[0] < d.qpos[2] < self._healthy_height_m[1],
+            episode=self._episode,
+            episode_steps=self._episode_steps,
+            episode_return=self._episode_return,
+        )
+
+    def observe(self) -> Float64Array:
+        """The present observation (size,), copied."""
+        return observe_data(self._data, self.config.mask_cfrc_ext)
+
+    def _begin_episode(self) -> None:
+        self._wrenches.clear()
+        self._episode += 1
+        self._episode_steps = 0
+        self._episode_return = 0.0
+        self._reward = 0.0
+        self._x_com = self._center_of_mass_x()
+
+    def _center_of_mass_x(self) -> float:
+        return float((np.sum(self._mass * self._data.xipos, axis=0) / self._total_mass)[0])
+
+    def _diverged(self) -> bool:
+        warnings = self._data.warning
+        kinds = (
+            mujoco.mjtWarning.mjWARN_BADQPOS,
+            mujoco.mjtWarning.mjWARN_BADQVEL,
+            mujoco.mjtWarning.mjWARN_BADQACC,
+        )
+        return any(warnings[kind].number for kind in kinds)
+
+    def _apply_wrenches(self) -> None:
+        m, d = self._model, self._data
+        mujoco.mj_kinematics(m, d)
+        mujoco.mj_comPos(m, d)
+        d.qfrc_applied[:] = 0.0
+        for mount, wrench in self._wrenches.values():
+            point, axes_world = mount.pose(d)
+            self._applied[:] = 0.0
+            mujoco.mj_applyFT(
+                m,
+                d,
+                axes_world @ wrench.force,
+                axes_world @ wrench.torque,
+                point,
+                mount.body,
+                self._applied,
+            )
+            self._applied[list(mount.still_dofs)] = 0.0
+            d.qfrc_applied[:] += self._applied
+
+    def _sensor_range(self, name: str) -> tuple[int, int]:
+        sensor = self._model.sensor(name)
+        return sensor.adr[0], sensor.adr[0] + sensor.dim[0]
+
+    def _imu(self) -> ImuReading:
+        d = self._data
+        quaternion = np.empty(4)
+        mujoco.mju_mat2Quat(quaternion, d.site_xmat[self._imu_site])
+        return ImuReading(
+            quaternion_wxyz=quaternion,
+            angular_velocity=d.sensordata[self._gyro].copy(),
+            linear_acceleration=d.sensordata[self._accelerometer].copy(),
+        )
+
+    def _foot_wrenches(self) -> dict[str, Wrench]:
+        d = self._data
+        wrenches = {}
+        for side, (body, address) in self._feet.items():
+            # The sensor gives the net wrench of the foot on the ground, in world axes, at the
+            # centre of pressure; the ground's on the foot is its negative.
+            force, torque, point = d.sensordata[address : address + 9].reshape(3, 3)
+            if not force.any():
+                wrenches[side] = Wrench(force=np.zeros(3), torque=np.zeros(3))
+                continue
+            moment = np.empty(3)
+            mujoco.mju_cross(moment, point - d.xpos[body], force)
+            to_foot = -d.xmat[body].reshape(3, 3).T
+            wrenches[side] = Wrench(force=to_foot @ force, torque=to_foot @ (torque + moment))
+        return wrenches

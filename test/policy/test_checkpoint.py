@@ -1,0 +1,514 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints against torch, Gymnasium and broken files."""
+
+import dataclasses
+import itertools
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from humanoid_mujoco_ros.policy import checkpoint, observation
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.inference import Policy, RunningNormalizer
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+
+torch = pytest.importorskip("torch")
+
+HUB_REPOSITORY = "cleanrl/Humanoid-v4-ppo_continuous_action-seed1"
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return RobotModel()
+
+
+@pytest.fixture(scope="module")
+def native_robot():
+    return RobotModel(ModelConfig(timestep_s=0.003, steps_per_control=5))
+
+
+def cleanrl_agent(observations=376, hidden=64, actions=17):
+    """The modules of CleanRL's ppo_continuous_action agent, from their description."""
+
+    def network(outputs):
+        return torch.nn.Sequential(
+            torch.nn.Linear(observations, hidden),
+            torch.nn.Tanh(),
+            torch.nn.Linear(hidden, hidden),
+            torch.nn.Tanh(),
+            torch.nn.Linear(hidden, outputs),
+        )
+
+    torch.manual_seed(1)
+    agent = torch.nn.Module()
+    agent.critic = network(1)
+    agent.actor_mean = network(actions)
+    agent.actor_logstd = torch.nn.Parameter(torch.full((1, actions), -1.0))
+    return agent
+
+
+@pytest.fixture
+def cleanrl_file(tmp_path):
+    path = tmp_path / "ppo_continuous_action.cleanrl_model"
+    torch.save(cleanrl_agent().state_dict(), path)
+    return path
+
+
+def own_checkpoint(robot, hidden=(32,), **changes):
+    random = np.random.default_rng(0)
+    widths = (observation.size(robot.mj), *hidden, len(robot.joints))
+    values = {
+        "weights": tuple(
+            random.normal(size=(o, i)).astype(np.float32) / np.sqrt(i).astype(np.float32)
+            for i, o in itertools.pairwise(widths)
+        ),
+        "biases": tuple(random.normal(size=o).astype(np.float32) for o in widths[1:]),
+        "log_std": np.full(widths[-1], -1, np.float32),
+        "joints": robot.action_joints,
+        "model": robot.name,
+        "control_rate_hz": robot.control_rate_hz,
+        "normalization": "stored",
+        "observation_mean": random.normal(size=widths[0]),
+        "observation_var": random.uniform(0.1, 3.0, size=widths[0]),
+        "task": "walk",
+    }
+    return Checkpoint(**(values | changes))
+
+
+def observations(count, seed=0):
+    return np.random.default_rng(seed).normal(scale=3.0, size=(count, 376))
+
+
+def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
+    cleanrl_file, native_robot
+):
+    agent = cleanrl_agent()
+    policy = Policy(checkpoint.load(cleanrl_file, native_robot), native_robot)
+    with pytest.warns(DeprecationWarning, match="Humanoid-v4"):
+        env = gymnasium.make("Humanoid-v4")
+    env = gymnasium.wrappers.ClipAction(env)
+    env = gymnasium.wrappers.NormalizeObservation(env)
+    env = gymnasium.wrappers.TransformObservation(
+        env, lambda values: np.clip(values, -10, 10), env.observation_space
+    )
+    normalized, _ = env.reset(seed=1)
+    for _ in range(100):
+        raw = env.unwrapped._get_obs()
+        ours = policy.action(raw)
+        with torch.no_grad():
+            theirs = agent.actor_mean(torch.as_tensor(normalized)[None])[0].numpy()
+        np.testing.assert_allclose(ours, np.clip(theirs, -0.4, 0.4), atol=1e-5)
+        normalized, _, terminated, _, _ = env.step(theirs.astype(np.float64))
+        if terminated:
+            policy.normalize(env.unwrapped._get_obs())  # the wrapper saw the last one, too
+            normalized, _ = env.reset()
+    env.close()
+
+
+def test_running_statistics_equal_gymnasiums_step_by_step():
+    from gymnasium.wrappers.utils import RunningMeanStd
+
+    ours, theirs = RunningNormalizer(376), RunningMeanStd(shape=(376,))
+    for row in observations(200):
+        ours.update(row)
+        theirs.update(row[None])
+        np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(ours.var, theirs.var, rtol=1e-9, atol=1e-12)
+
+
+def test_sampled_actions_have_the_gaussians_mean_and_deviation(robot):
+    own = own_checkpoint(robot, action_limit=100.0)
+    mean = Policy(own, robot).action(observations(1)[0])
+    sampling = Policy(own, robot, sample=True, seed=3)
+    samples = np.array([sampling.action(observations(1)[0]) for _ in range(4000)])
+    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=0.04)
+    np.testing.assert_allclose(samples.std(axis=0), np.exp(-1), rtol=0.1)
+    again = Policy(own, robot, sample=True, seed=3)
+    np.testing.assert_array_equal(again.action(observations(1)[0]), samples[0])
+
+
+def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
+    own = own_checkpoint(robot, hidden=(48, 24))
+    path = tmp_path / "own.safetensors"
+    own.save(path)
+    loaded = checkpoint.load(path, robot)
+    for field in dataclasses.fields(Checkpoint):
+        a, b = getattr(own, field.name), getattr(loaded, field.name)
+        for x, y in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
+            np.testing.assert_array_equal(x, y)
+    row = observations(1)[0]
+    np.testing.assert_array_equal(
+        Policy(own, robot).efforts(row), Policy(loaded, robot).efforts(row)
+    )
+
+
+def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
+    own = own_checkpoint(robot)
+    order = np.random.default_rng(4).permutation(17)
+    shuffled = dataclasses.replace(
+        own,
+        weights=(*own.weights[:-1], own.weights[-1][order]),
+        biases=(*own.biases[:-1], own.biases[-1][order]),
+        joints=tuple(own.joints[i] for i in order),
+    )
+    row = observations(1)[0]
+    expected = Policy(own, robot).efforts(row)
+    np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        expected, robot.efforts_of_action(Policy(own, robot).action(row)), rtol=1e-12
+    )
+
+
+def test_our_own_checkpoints_do_without_torch(tmp_path, robot, cleanrl_file):
+    path = tmp_path / "own.safetensors"
+    own_checkpoint(robot).save(path)
+    program = f"""
+import sys
+sys.modules["torch"] = None
+from pathlib import Path
+from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.policy.inference import Policy
+import numpy as np
+robot = RobotModel()
+print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)
+for path in ({str(cleanrl_file)!r}, {sys.executable!r}):
+    try:
+        checkpoint.load(Path(path), robot)
+    except checkpoint.CheckpointError as error:
+        print(error)
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert "(17,)" in output
+    assert "ppo_continuous_action.cleanrl_model: this is a torch file" in output
+    assert "torch is not installed" in output
+    assert "make torch" in output
+    assert f"{sys.executable}: this is neither a .safetensors file" in output
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize(
+    ("write", "match"),
+    [
+        (lambda path: path.write_bytes(b"nonsense"), "nor a torch file such as CleanRL's"),
+        (lambda path: path.write_bytes(b""), "nor a torch file"),
+        (lambda path: path.write_bytes(pickle.dumps(Malicious())), "never unpickled"),
+        (lambda path: torch.save(Malicious(), path), "never unpickled"),
+        (lambda path: torch.save([1, 2], path), "holds a list, expected a state_dict"),
+        (lambda path: torch.save({"fc.weight": torch.zeros(2, 2)}, path), r"no layers 'actor_mean"),
+        (
+            lambda path: torch.save({"actor_mean.0.weight": torch.zeros(17, 376)}, path),
+            r"actor_mean\.0\.bias.* is incomplete",
+        ),
+    ],
+)
+def test_a_file_that_is_no_cleanrl_model_is_refused(tmp_path, robot, capsys, write, match):
+    path = tmp_path / "model.cleanrl_model"
+    write(path)
+    with pytest.raises(CheckpointError, match=match):
+        checkpoint.load(path, robot)
+    assert "executed" not in capsys.readouterr().out
+
+
+def random_bytes(path, start=b""):
+    path.write_bytes(start + np.random.default_rng(0).bytes(2000))
+
+
+def cut_short(path):
+    torch.save(cleanrl_agent().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def save_layers(path, **changes):
+    """A CleanRL model of one layer, with some of its tensors replaced."""
+    tensors = {
+        "actor_mean.0.weight": torch.zeros(17, 376),
+        "actor_mean.0.bias": torch.zeros(17),
+        "actor_logstd": torch.zeros(1, 17),
+    }
+    torch.save(tensors | changes, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "match"),
+    [
+        (
+            "some.yaml",
+            lambda path: path.write_text("policy: walk\n"),
+            "neither a .safetensors file",
+        ),
+        ("no_suffix", random_bytes, "neither a .safetensors file"),
+        ("random.pt", lambda path: random_bytes(path, b"\x80\x02"), "not a torch file of plain"),
+        ("random.zip", lambda path: random_bytes(path, b"PK\x03\x04"), "not a torch file of plain"),
+        ("short.cleanrl_model", cut_short, "not a torch file of plain"),
+        ("array.npz", lambda path: np.savez(path, x=np.zeros(3)), "not a torch file of plain"),
+        (
+            "number.pt",
+            lambda path: path.write_bytes(pickle.dumps(5, 2)),
+            "not a torch file of plain",
+        ),
+        ("tensor.pt", lambda path: torch.save(torch.zeros(3), path), "holds a Tensor, expected a"),
+        ("nested.pt", lambda path: torch.save({"model": {}}, path), "holds a dict, expected a"),
+        ("empty.pt", lambda path: torch.save({}, path), "there is nothing"),
+        (
+            "name.pt",
+            lambda path: save_layers(path, **{"actor_mean.foo.weight": torch.zeros(17, 376)}),
+            r"has a layer 'actor_mean\.foo\.weight', expected numbers",
+        ),
+        (
+            "scalar.pt",
+            lambda path: save_layers(path, **{"actor_mean.0.weight": torch.tensor(1.0)}),
+            r"layer 0 has weight \(\), expected \(outputs, inputs\)",
+        ),
+        (
+            "bias.pt",
+            lambda path: save_layers(path, **{"actor_mean.0.bias": torch.tensor(1.0)}),
+            r"layer 0 has weight \(17, 376\) and bias \(\)",
+        ),
+        (
+            "std.pt",
+            lambda path: save_layers(path, actor_logstd=torch.tensor(0.0)),
+            r"log_std has shape \(1,\), expected \(17,\)",
+        ),
+        (
+            "sparse.pt",
+            lambda path: save_layers(path, actor_logstd=torch.zeros(1, 17).to_sparse()),
+            "cannot be read",
+        ),
+        (
+            "huge.pt",
+            lambda path: save_layers(
+                path, actor_logstd=torch.full((1, 17), 1e300, dtype=torch.float64)
+            ),
+            "a weight is not finite",
+        ),
+        ("text.safetensors", lambda path: path.write_text("policy: walk\n"), "not a safetensors"),
+        ("random.safetensors", random_bytes, "not a safetensors"),
+        ("empty.safetensors", lambda path: path.write_bytes(b""), "not a safetensors"),
+    ],
+)
+def test_an_odd_file_is_one_clear_line(tmp_path, robot, recwarn, name, write, match):
+    path = tmp_path / name
+    write(path)
+    recwarn.clear()
+    with pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(path, robot)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "weights_only" not in str(caught.value)  # torch's advice to turn the safety off
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"joints": "5"}, "joints is '5', expected a JSON list of names"),
+        ({"joints": "[1, 2]"}, "expected a JSON list of names"),
+        ({"joints": "[hip"}, "expected a JSON list of names"),
+        ({"control_rate_hz": "fast"}, "control_rate_hz is 'fast', expected a number"),
+        ({"action_limit": "nan"}, "action_limit is nan, expected a positive number"),
+        ({"normalization": ""}, "normalization is ''"),
+    ],
+)
+def test_odd_metadata_is_one_clear_line(tmp_path, robot, changes, match):
+    path = tmp_path / "own.safetensors"
+    own_checkpoint(robot).save(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file(load_file(path), path, metadata | changes)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(path, robot)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        (
+            "observation_var",
+            -0.5,
+            r"value 7 of observation_var is -0\.5, expected finite and not neg",
+        ),
+        ("observation_var", np.inf, "value 7 of observation_var is inf"),
+        ("observation_mean", np.nan, "value 7 of observation_mean is nan, expected finite"),
+    ],
+)
+def test_impossible_observation_statistics_are_refused_at_load(tmp_path, robot, name, value, match):
+    path = tmp_path / "own.safetensors"
+    own_checkpoint(robot).save(path)
+    tensors = load_file(path)
+    tensors[name][7] = value
+    with safe_open(path, framework="numpy") as file:
+        save_file(tensors, path, file.metadata())
+    with pytest.raises(CheckpointError, match=match):
+        checkpoint.load(path, robot)
+
+
+def test_a_missing_file_is_named(tmp_path, robot):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors does not exist"):
+        checkpoint.load(tmp_path / "nothing.safetensors", robot)
+
+
+def test_damaged_files_of_our_own_are_refused(tmp_path, robot):
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00garbage!")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        checkpoint.load(path, robot)
+    save_file({"x": np.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="is of format 'None'"):
+        checkpoint.load(path, robot)
+    own_checkpoint(robot).save(path)
+    tensors = load_file(path)
+    del tensors["log_std"]
+    metadata = {"format": checkpoint.FORMAT, "joints": json.dumps([])}
+    save_file(tensors, path, metadata)
+    with pytest.raises(CheckpointError, match="lacks 'log_std'"):
+        checkpoint.load(path, robot)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"model": "atlas"}, "drives the model 'atlas', the robot is 'humanoid'"),
+        ({"input": "pixels"}, "reads 'pixels'; this package provides 'humanoid_v4'"),
+        (
+            {"control_rate_hz": 66.67},
+            r"trained at 66\.67 Hz, the robot is controlled at 100\.00 Hz",
+        ),
+        ({"joints": (*("x",) * 17,)}, "the robot has abdomen_z"),
+    ],
+)
+def test_a_policy_for_another_robot_is_refused(robot, changes, match):
+    with pytest.raises(CheckpointError, match=match):
+        Policy(own_checkpoint(robot, **changes), robot)
+
+
+def test_a_policy_of_other_dimensions_is_refused(robot, tmp_path):
+    path = tmp_path / "v5.cleanrl_model"
+    torch.save(cleanrl_agent(observations=348).state_dict(), path)
+    with pytest.raises(CheckpointError, match="reads 348 values, the robot's observation has 376"):
+        checkpoint.load(path, robot).check_fits(robot)
+    torch.save(cleanrl_agent(actions=6).state_dict(), path)
+    with pytest.raises(CheckpointError, match="17 joints for 6 actions"):
+        checkpoint.load(path, robot)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"normalization": "none"}, "normalization is 'none'"),
+        ({"observation_mean": None}, "there are no statistics"),
+        ({"observation_mean": np.zeros(3)}, r"observation_mean has shape \(3,\)"),
+        ({"observation_var": np.full(376, np.nan)}, "value 0 of observation_var is nan"),
+        ({"weights": (np.zeros(376, np.float32),), "biases": (np.zeros(1),)}, "layer 0 has weight"),
+        ({"log_std": np.zeros(4, np.float32)}, r"log_std has shape \(4,\)"),
+        ({"biases": ()}, "2 weight matrices and 0 biases"),
+        ({"action_limit": -0.4}, r"action_limit is -0\.4"),
+        ({"control_rate_hz": float("nan")}, "control_rate_hz is nan"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(robot, changes, match):
+    with pytest.raises(CheckpointError, match=match):
+        own_checkpoint(robot, **changes)
+
+
+def test_cleanrls_checkpoint_wants_humanoid_v4s_rate(cleanrl_file, robot, native_robot):
+    loaded = checkpoint.load(cleanrl_file, native_robot)
+    loaded.check_fits(native_robot)
+    with pytest.raises(CheckpointError, match=r"config/humanoid_v4\.yaml"):
+        loaded.check_fits(robot)
+
+
+@pytest.mark.parametrize(
+    ("text", "repository", "revision", "filename"),
+    [
+        (f"hf://{HUB_REPOSITORY}", HUB_REPOSITORY, None, "ppo_continuous_action.cleanrl_model"),
+        ("hf://me/robot@v2", "me/robot", "v2", "ppo_continuous_action.cleanrl_model"),
+        ("hf://me/robot@v2/a/b.safetensors", "me/robot", "v2", "a/b.safetensors"),
+    ],
+)
+def test_hub_addresses(text, repository, revision, filename):
+    address = policy_source.HubAddress.parse(text)
+    assert (address.repository, address.revision, address.filename) == (
+        repository,
+        revision,
+        filename,
+    )
+
+
+@pytest.mark.parametrize("text", ["hf://", "hf://cleanrl", "hf://cleanrl/", "hf:///x"])
+def test_malformed_hub_addresses_are_explained(text):
+    with pytest.raises(CheckpointError, match=r"not of the form hf://owner/repo"):
+        policy_source.resolve(text)
+
+
+def hub_cache(root, source, revision="main"):
+    """The folder that huggingface_hub would have made of a download."""
+    repository = root / f"models--{HUB_REPOSITORY.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / revision).write_text(commit)
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "ppo_continuous_action.cleanrl_model").write_bytes(source.read_bytes())
+
+
+def resolve_offline(address, cache):
+    program = f"""
+from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
+try:
+    print(policy_source.resolve({address!r}))
+except CheckpointError as error:
+    print("error:", error)
+"""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_a_hub_policy_comes_from_the_hubs_cache(tmp_path, cleanrl_file, native_robot):
+    hub_cache(tmp_path, cleanrl_file)
+    path = Path(resolve_offline(f"hf://{HUB_REPOSITORY}", tmp_path).strip())
+    assert path.name == "ppo_continuous_action.cleanrl_model"
+    Policy(checkpoint.load(path, native_robot), native_robot).action(np.zeros(376))
+
+
+def test_an_unreachable_hub_is_an_error_that_says_how_to_go_on(tmp_path):
+    output = resolve_offline(f"hf://{HUB_REPOSITORY}@v1", tmp_path)
+    assert output.startswith("error: cannot get ppo_continuous_action.cleanrl_model")
+    assert f"hf download {HUB_REPOSITORY}" in output
+    assert "--revision v1" in output
+
+
+def test_an_unknown_policy_is_answered_with_those_there_are():
+    with pytest.raises(
+        CheckpointError, match=r"'run' is neither shipped nor a file; shipped are .*walk"
+    ):
+        policy_source.resolve("run")
+
+
+@pytest.mark.parametrize("policy", ["x" * 5000, "~no_such_user_here/walk.safetensors", "\0", ""])
+def test_a_name_that_can_be_no_path_is_refused(policy):
+    with pytest.raises(CheckpointError, match=r"no usable path|neither shipped nor a file"):
+        policy_source.resolve(policy)

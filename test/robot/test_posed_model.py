@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+import mujoco
+import numpy as np
+import pytest
+
+from humanoid_mujoco_ros.policy.observation import layout, observe_data
+from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.state import RobotState, Wrench
+from humanoid_mujoco_ros.simulation.simulation import Simulation
+
+
+@pytest.fixture(scope="module")
+def robot() -> RobotModel:
+    return RobotModel()
+
+
+def states(robot: RobotModel, count: int):
+    """A humanoid that flails and falls."""
+    simulation = Simulation(robot)
+    random = np.random.default_rng(2)
+    for _ in range(count):
+        yield simulation.step(robot.effort_limits * random.uniform(-1, 1, len(robot.joints)))
+
+
+def follow(posed: PosedModel, state: RobotState) -> None:
+    posed.set_state(
+        state.base_position,
+        state.base_quaternion_wxyz,
+        state.base_linear_velocity,
+        state.base_angular_velocity,
+        state.joint_positions,
+        state.joint_velocities,
+        state.joint_efforts,
+    )
+
+
+def forward(robot: RobotModel, state: RobotState) -> mujoco.MjData:
+    """MuJoCo's own complete evaluation of a state."""
+    data = mujoco.MjData(robot.mj)
+    data.qpos[:], data.qvel[:] = state.qpos, state.qvel
+    data.ctrl[robot.actuator_indices] = state.joint_efforts / robot.gear
+    mujoco.mj_forward(robot.mj, data)
+    mujoco.mj_rnePostConstraint(robot.mj, data)
+    return data
+
+
+def test_observation_is_that_of_mj_forward(robot):
+    posed = PosedModel(robot)
+    for state in states(robot, 30):
+        follow(posed, state)
+        expected = observe_data(forward(robot, state), mask_cfrc_ext=True)
+        np.testing.assert_allclose(posed.observation(), expected, rtol=0, atol=1e-9)
+
+
+def test_observation_is_the_simulations_within_what_it_lags(robot):
+    # The simulation's cinert and cvel are those of RK4's last stage, as Humanoid-v4 has them; full
+    # effort in random directions makes the difference as large as it gets.
+    tolerance = {"cinert": 1e-3, "cvel": 1.0, "cfrc_ext": np.inf}
+    posed = PosedModel(robot)
+    worst = dict.fromkeys(tolerance, 0.0)
+    for state in states(robot, 200):
+        follow(posed, state)
+        difference = np.abs(posed.observation() - state.observation)
+        for block in layout(robot.mj):
+            worst[block.name] = max(worst.get(block.name, 0.0), difference[block.slice].max())
+    for name, value in worst.items():
+        assert value <= tolerance.get(name, 1e-9), f"{name} is off by {value}"
+
+
+def test_foot_wrenches_fill_the_feets_contact_forces(robot):
+    simulation = Simulation(robot)
+    posed = PosedModel(robot)
+    block = next(block for block in layout(robot.mj) if block.name == "cfrc_ext")
+    feet = [robot.mj.body(foot).id for _, foot, _ in robot.foot_sensors]
+    contacts = 0
+    for _ in range(100):
+        state = simulation.step(np.zeros(len(robot.joints)))
+        follow(posed, state)
+        data = forward(robot, state)
+        wrenches = {}
+        for (side, _, sensor), body in zip(robot.foot_sensors, feet, strict=True):
+            # As Simulation reads them, at this very state.
+            force, torque, point = data.sensor(sensor).data.reshape(3, 3)
+            axes = data.xmat[body].reshape(3, 3)
+            moment = torque + np.cross(point - data.xpos[body], force)
+            wrenches[side] = Wrench(-axes.T @ force, -axes.T @ moment)
+            contacts += bool(np.linalg.norm(force) > 1.0)
+        mapped = posed.observation(wrenches)[block.slice].reshape(-1, 6)
+        np.testing.assert_allclose(mapped[feet], data.cfrc_ext[feet], atol=1e-6)
+        assert not np.delete(mapped, feet, axis=0).any()
+    assert contacts > 20
+
+
+def test_links_are_where_mujoco_has_them(robot):
+    posed = PosedModel(robot)
+    for state in states(robot, 10):
+        posed.set_pose(state.base_position, state.base_quaternion_wxyz, state.joint_positions)
+        data = forward(robot, state)
+        np.testing.assert_allclose(posed.body_positions, data.xpos, atol=1e-12)
+        np.testing.assert_allclose(posed.geom_xpos, data.geom_xpos, atol=1e-12)
+        np.testing.assert_allclose(posed.geom_xmat, data.geom_xmat.reshape(-1, 3, 3), atol=1e-12)
+        for link in ("base_link", *robot.bodies):
+            body = 1 if link == "base_link" else robot.mj.body(link).id
+            position, quaternion = posed.link_pose(link)
+            np.testing.assert_allclose(position, data.xpos[body], atol=1e-12)
+            np.testing.assert_allclose(quaternion, data.xquat[body], atol=1e-12)
+
+
+def test_point_velocity_agrees_with_finite_differences(robot):
+    posed = PosedModel(robot)
+    *_, state = states(robot, 20)
+    follow(posed, state)
+    point_in_link = np.array([0.1, -0.2, 0.3])
+    dt = 1e-6
+    before, after = mujoco.MjData(robot.mj), mujoco.MjData(robot.mj)
+    for data, time in ((before, -dt), (after, dt)):
+        data.qpos[:] = state.qpos
+        mujoco.mj_integratePos(robot.mj, data.qpos, state.qvel, time)
+        mujoco.mj_kinematics(robot.mj, data)
+    for link in robot.bodies:
+        body = robot.mj.body(link).id
+        points = [
+            d.xpos[body] + d.xmat[body].reshape(3, 3) @ point_in_link for d in (before, after)
+        ]
+        velocity = posed.point_velocity(link, (points[0] + points[1]) / 2)
+        np.testing.assert_allclose(velocity, (points[1] - points[0]) / (2 * dt), atol=1e-6)
+
+
+def test_a_pose_alone_is_at_rest(robot):
+    posed = PosedModel(robot)
+    *_, state = states(robot, 5)
+    follow(posed, state)
+    posed.set_pose(state.base_position, state.base_quaternion_wxyz, state.joint_positions)
+    assert not posed.point_velocity("torso", state.base_position).any()
+
+
+def test_what_is_handed_out_does_not_change_later(robot):
+    posed = PosedModel(robot)
+    shown = [posed.body_positions, posed.geom_xmat, posed.link_pose("torso")[0]]
+    kept = [array.copy() for array in shown]
+    *_, state = states(robot, 3)
+    follow(posed, state)
+    for array, copy in zip(shown, kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_an_unknown_link_is_named(robot):
+    with pytest.raises(
+        ModelError, match="link 'tail' is not in the model; its links are base_link"
+    ):
+        PosedModel(robot).link_pose("tail")
+
+
+def test_a_robot_without_feet_sensors_has_a_shadow():
+    robot = RobotModel(ModelConfig(left_foot="", right_foot=""))
+    assert PosedModel(robot).observation().shape == (376,)
