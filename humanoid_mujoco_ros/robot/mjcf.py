@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
@@ -20,9 +21,12 @@ IMU_LINK = "imu_link"
 SOLE_LINKS = {"left": "l_sole", "right": "r_sole"}
 """Frames under the feet (REP-120)."""
 
+MESH_SUFFIXES = (".stl", ".obj")
+"""Mesh files that both MuJoCo and RViz read."""
+
 _CONTACT_FIELDS = sum(
-    1 << field.value
-    for field in (
+    1 << kind.value
+    for kind in (
         mujoco.mjtConDataField.mjCONDATA_FORCE,
         mujoco.mjtConDataField.mjCONDATA_TORQUE,
         mujoco.mjtConDataField.mjCONDATA_POS,
@@ -63,7 +67,9 @@ class Assembly:
     imu_site: str
     accelerometer: str
     gyro: str
-    feet: tuple[Foot, ...] = field(default=())
+    feet: tuple[Foot, ...]
+    mesh_files: dict[int, Path]
+    """File of each mesh, by MuJoCo id, that shows it as MuJoCo does but for its `mesh_scale`."""
 
 
 def assemble(path: Path, card: RobotCard) -> Assembly:
@@ -100,7 +106,8 @@ def assemble(path: Path, card: RobotCard) -> Assembly:
     for foot in feet:
         if foot.site not in own_sites:
             _place_sole(mj, foot)
-    return Assembly(mj, root_name, base_joints, site, names[0], names[1], feet)
+    files = _mesh_files(spec, mj)
+    return Assembly(mj, root_name, base_joints, site, names[0], names[1], feet, files)
 
 
 def _loaded(path: Path) -> mujoco.MjSpec:
@@ -112,7 +119,10 @@ def _loaded(path: Path) -> mujoco.MjSpec:
 
 def _compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
     try:
-        return spec.compile()
+        with warnings.catch_warnings():
+            # Old attributes in a file are for its author, not for the one who runs the robot.
+            warnings.filterwarnings("ignore", message=".*deprecated")
+            return spec.compile()
     except Exception as error:
         raise ModelError(f"MuJoCo cannot load {path}: {_line(error)}") from error
 
@@ -277,6 +287,22 @@ def _add_feet(
         )
         feet.append(Foot(side, foot, sensor, site))
     return tuple(feet)
+
+
+def _mesh_files(spec: mujoco.MjSpec, mj: mujoco.MjModel) -> dict[int, Path]:
+    """Files of the meshes that any reader of STL or OBJ places as MuJoCo does."""
+    moved = {
+        mesh.id for mesh in spec.meshes if any(mesh.refpos) or list(mesh.refquat) != [1, 0, 0, 0]
+    }
+    files = {}
+    for mesh in range(mj.nmesh):
+        start = int(mj.mesh_pathadr[mesh])
+        if start < 0 or mesh in moved:
+            continue
+        path = Path(mj.paths[start:].split(b"\0", 1)[0].decode(errors="replace"))
+        if path.suffix.lower() in MESH_SUFFIXES and path.is_file():
+            files[mesh] = path.resolve()
+    return files
 
 
 def _place_sole(mj: mujoco.MjModel, foot: Foot) -> None:

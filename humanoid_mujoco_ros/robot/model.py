@@ -148,6 +148,7 @@ class RobotModel:
         foot_sensors: Side ("left", "right"), body and contact sensor of each foot; the sensor reads
             force, torque and point (9,) of the foot's net wrench on the ground, in world axes.
         sole_sites: Side → name of the site under that foot.
+        mesh_files: File (STL, OBJ) of each mesh that has one, by MuJoCo id.
         start_qpos: (nq,) [m, rad] pose in which an episode starts, read-only.
         fall_rule: When the robot counts as fallen.
     """
@@ -243,6 +244,7 @@ class RobotModel:
         self.accelerometer, self.gyro = assembly.accelerometer, assembly.gyro
         self.foot_sensors = [(foot.side, foot.body, foot.sensor) for foot in assembly.feet]
         self.sole_sites = {foot.side: foot.site for foot in assembly.feet}
+        self.mesh_files = assembly.mesh_files
         self._index(in_tree, base_joints)
         self.start_qpos = self._start()
         self.start_qpos.setflags(write=False)
