@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -344,7 +344,7 @@ def _truth(value: object, where: str) -> bool:
 def _choice(value: object, where: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise CardError(f"{where} is {_show(value)}, expected {' or '.join(known)}")
-    return cast(str, value)
+    return str(value)
 
 
 def _patterns(value: object, where: str) -> dict[str, Any]:

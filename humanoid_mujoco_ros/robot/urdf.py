@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.appearance import drawn_geoms, geom_rgba
 from humanoid_mujoco_ros.robot.link_tree import LinkJoint, LinkTree
 from humanoid_mujoco_ros.robot.model import RobotModel
 
@@ -32,10 +33,6 @@ VELOCITY_LIMIT_RAD_S = 100.0
 """Velocity limit of every joint, beyond what a walk reaches: URDF demands one, MuJoCo has none."""
 UNLIMITED_EFFORT_N_M = 1e6
 """Effort limit of a joint whose drive has none: URDF demands one."""
-HIDDEN_GROUPS = 3
-"""Geoms of this group and above are for collisions only, as in MuJoCo's viewer."""
-DEFAULT_RGBA = (0.5, 0.5, 0.5, 1.0)
-"""MuJoCo's colour of a geom that was given none; its material's colour then shows."""
 
 
 def urdf(model: RobotModel, tree: LinkTree | None = None) -> str:
@@ -50,7 +47,8 @@ def urdf(model: RobotModel, tree: LinkTree | None = None) -> str:
     tree = tree or LinkTree(model)
     robot = ElementTree.Element("robot", name=model.name)
     materials: dict[str, str] = {}
-    links = [_link(model, link, tree.body_ids.get(link), materials) for link in tree.links]
+    drawn = drawn_geoms(model.mj)
+    links = [_link(model, link, tree.body_ids.get(link), drawn, materials) for link in tree.links]
     for rgba, name in materials.items():
         material = ElementTree.SubElement(robot, "material", name=name)
         ElementTree.SubElement(material, "color", rgba=rgba)
@@ -71,9 +69,13 @@ class _Shape:
 
 
 def _link(
-    model: RobotModel, name: str, body: int | None, materials: dict[str, str]
+    model: RobotModel,
+    name: str,
+    body: int | None,
+    drawn: frozenset[int],
+    materials: dict[str, str],
 ) -> ElementTree.Element:
-    """One link; the colours that it uses join `materials`, rgba to name."""
+    """One link; the colours of its `drawn` geoms join `materials`, rgba to name."""
     mj = model.mj
     link = ElementTree.Element("link", name=name)
     if body is None:
@@ -89,10 +91,10 @@ def _link(
     first = int(mj.body_geomadr[body])
     geoms = range(first, first + int(mj.body_geomnum[body]))
     for geom in geoms:
-        rgba = _rgba(mj, geom)
-        if mj.geom_group[geom] >= HIDDEN_GROUPS or rgba[3] == 0:
+        if geom not in drawn:
             continue
-        material = materials.setdefault(_text(rgba), f"color_{len(materials) + 1}")
+        rgba = _text(geom_rgba(mj, geom))
+        material = materials.setdefault(rgba, f"color_{len(materials) + 1}")
         for shape in _shapes(model, geom):
             visual = _shape_element(link, "visual", shape)
             ElementTree.SubElement(visual, "material", name=material)
@@ -189,15 +191,6 @@ def _shape_element(link: ElementTree.Element, tag: str, shape: _Shape) -> Elemen
     geometry = ElementTree.SubElement(element, "geometry")
     ElementTree.SubElement(geometry, shape.kind, shape.dimensions)
     return element
-
-
-def _rgba(mj: mujoco.MjModel, geom: int) -> Array:
-    """The colour in which MuJoCo shows a geom, without its texture."""
-    rgba: Array = np.asarray(mj.geom_rgba[geom], dtype=np.float64)
-    material = int(mj.geom_matid[geom])
-    if material >= 0 and tuple(rgba) == DEFAULT_RGBA:
-        rgba = np.asarray(mj.mat_rgba[material], dtype=np.float64)
-    return rgba.round(6)  # of single-precision numbers
 
 
 def _origin(parent: ElementTree.Element, position: Array, quaternion_wxyz: Array) -> None:

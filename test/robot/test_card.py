@@ -142,7 +142,7 @@ def test_what_is_no_file_or_text_is_refused(tmp_path):
     with pytest.raises(CardError, match="is not a file"):
         read_card(tmp_path / "pipe.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CardError, match="robot card bytes.yaml"):
+    with pytest.raises(CardError, match=r"robot card bytes\.yaml"):
         read_card(tmp_path / "bytes.yaml")
 
 
@@ -160,13 +160,13 @@ def test_a_missing_package_ends_in_the_command_that_installs_it(tmp_path):
     with pytest.raises(ModelError, match="no_such_package, which is not installed: pip install th"):
         RobotModel(robot)
     robot = card(tmp_path, "model: python:no_such_package/a.xml")
-    with pytest.raises(ModelError, match="not installed: pip install no_such_package$"):
+    with pytest.raises(ModelError, match=r"not installed: pip install no_such_package$"):
         RobotModel(robot)
     robot = card(tmp_path, "model: gymnasium:gorilla.xml")
     with pytest.raises(ModelError, match=r"gymnasium is installed, but has no .*/gorilla\.xml"):
         RobotModel(robot)
     robot = card(tmp_path, "model: python:os.path/a.xml")
-    with pytest.raises(ModelError, match="is not of the form python:PACKAGE/path/in/it.xml"):
+    with pytest.raises(ModelError, match=r"is not of the form python:PACKAGE/path/in/it\.xml"):
         RobotModel(robot)
 
 

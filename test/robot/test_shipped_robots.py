@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every robot that has a card: its links, URDF and simulation against MuJoCo and another library."""
+"""Every robot that has a card, against MuJoCo and another library's URDF."""
 
 import io
 from pathlib import Path
