@@ -288,7 +288,6 @@ class RobotModel:
                     f"its keyframes are {', '.join(key for key in keys if key) or 'none'}"
                 )
             qpos = m.key_qpos[keys.index(keyframe)].copy()
-            mujoco.mj_normalizeQuat(m, qpos)
         for joint, angles in matching(
             start.joints, self.joints, f"robot {name}: start: joints"
         ).items():

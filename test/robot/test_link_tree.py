@@ -249,6 +249,8 @@ def test_a_body_with_the_name_of_a_frame_of_ours_is_that_frame(tmp_path, name):
     data = mujoco.MjData(model.mj)
     mujoco.mj_kinematics(model.mj, data)
     np.testing.assert_allclose(tree.mount(name).pose(data)[0], data.body(name).xpos)
+    imu_body = int(model.mj.site(model.imu_site).bodyid[0])
+    assert model.mj.body(imu_body).name == (name if name == "imu_link" else "trunk")
 
 
 def test_a_body_deep_in_the_tree_may_be_called_base_link(tmp_path):

@@ -293,6 +293,13 @@ def test_names_of_our_own_do_not_collide_with_the_models(tmp_path):
     assert robot.mj.site(int(gyro.objid[0])).name == "imu_link"
 
 
+def test_an_own_sole_of_the_foot_is_the_sole(tmp_path):
+    foot = LEG.replace("<geom", '<site name="r_sole" pos="0 0 -.4"/><geom')
+    robot = RobotModel(replace(write_model(tmp_path, foot).card(), right_foot="leg"))
+    assert robot.sole_sites == {"right": "r_sole"}
+    np.testing.assert_allclose(robot.mj.site("r_sole").pos, [0, 0, -0.4])
+
+
 def test_an_own_imu_site_is_where_the_imu_is(tmp_path):
     config = write_model(tmp_path, '<site name="imu_link" pos="0 .2 .1"/>' + LEG)
     robot = RobotModel(config)

@@ -125,6 +125,9 @@ def test_a_limp_drive_has_power_again_after_a_reset(tmp_path):
     state = simulation.reset()
     assert state.joint_positions[0] == 0.3
     assert state.joint_efforts[0] == pytest.approx(0.0, abs=1e-12)
+    simulation.step(None)
+    state = simulation.set_state(np.array([0.5]), np.zeros(1))
+    assert state.joint_efforts[0] == pytest.approx(KP * (0.3 - 0.5))
     assert simulation.step(np.array([1.0])).joint_efforts[0] > 0
 
 
