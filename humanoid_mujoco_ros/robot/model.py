@@ -216,12 +216,6 @@ class RobotModel:
         """
         return order_of(names, self.joints, self.passive_joints)
 
-    def efforts_of_action(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Joint torques [N·m] by joint of a Gymnasium action (control signals by actuator)."""
-        efforts = np.zeros(len(self.joints))
-        efforts[self.joint_order(self.action_joints)] = action
-        return efforts * self.gear
-
     def _build(self) -> None:
         card = self.card
         assembly = assemble(self.path, card)

@@ -165,7 +165,9 @@ def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
     expected = Policy(own, robot).efforts(row)
     np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, rtol=1e-5)
     np.testing.assert_allclose(
-        expected, robot.efforts_of_action(Policy(own, robot).action(row)), rtol=1e-12
+        expected,
+        robot.gear * Policy(own, robot).action(row)[robot.actuator_indices],
+        rtol=1e-12,
     )
 
 
