@@ -16,6 +16,8 @@ from humanoid_mujoco_ros.robot.motors import add_drives, driven_names, free_name
 
 BASE_LINK = "base_link"
 """ROS name of the root link (REP-120); its frame is the frame of the root body."""
+ODOM_FRAME = "odom"
+"""Frame in which the robot moves (REP-105)."""
 IMU_LINK = "imu_link"
 """Frame of the IMU (REP-145)."""
 SOLE_LINKS = {"left": "l_sole", "right": "r_sole"}
@@ -81,6 +83,11 @@ def assemble(path: Path, card: RobotCard) -> Assembly:
     spec = _loaded(path)
     _name_all(spec)
     root = _root(spec, card, path)
+    if any(body.name == ODOM_FRAME for body in _bodies(root)):
+        raise ModelError(
+            f"{path}: a body of the robot is called {ODOM_FRAME}, as the frame that it moves in; "
+            "give it another name"
+        )
     drives = drives_of(card, [j.name for j in _joints(root) if j.type == _HINGE])
     base_joints = _base_joints(root, driven_names(spec) | {n for n, d in drives.items() if d.kp})
     hinges = [j for j in _joints(root) if j.name not in base_joints]

@@ -282,6 +282,8 @@ class RobotModel:
                     f"its keyframes are {', '.join(key for key in keys if key) or 'none'}"
                 )
             qpos = m.key_qpos[keys.index(keyframe)].copy()
+            if not np.isfinite(qpos).all():
+                raise ModelError(f"{self.path}: keyframe '{keyframe}' has numbers that are none")
         for joint, angles in matching(
             start.joints, self.joints, f"robot {name}: start: joints"
         ).items():

@@ -170,7 +170,7 @@ def _kind(mj: mujoco.MjModel, a: int) -> Actuation:
     """Whether MuJoCo's actuator is a torque motor or a position servo."""
     name, joint = mj.actuator(a).name, mj.joint(mj.actuator_trnid[a, 0]).name
     is_fixed = mj.actuator_gaintype[a] == mujoco.mjtGain.mjGAIN_FIXED
-    is_direct = mj.actuator_dyntype[a] == mujoco.mjtDyn.mjDYN_NONE
+    is_direct = mj.actuator_dyntype[a] == mujoco.mjtDyn.mjDYN_NONE and mj.actuator_plugin[a] < 0
     gain = mj.actuator_gainprm[a, 0] * mj.actuator_gear[a, 0]
     if is_fixed and is_direct and gain != 0:
         if mj.actuator_biastype[a] == mujoco.mjtBias.mjBIAS_NONE:
@@ -207,7 +207,8 @@ def _effort_range(mj: mujoco.MjModel, a: int, joint: int, kind: Actuation, drive
     gear = mj.actuator_gear[a, 0]
     ranges = []
     if mj.actuator_ctrllimited[a] and kind == "effort":
-        ranges.append(gear * mj.actuator_gainprm[a, 0] * mj.actuator_ctrlrange[a])
+        with np.errstate(over="ignore"):
+            ranges.append(gear * mj.actuator_gainprm[a, 0] * mj.actuator_ctrlrange[a])
     if mj.actuator_forcelimited[a]:
         ranges.append(gear * mj.actuator_forcerange[a])
     if mj.jnt_actfrclimited[joint]:

@@ -137,6 +137,7 @@ def test_another_torque_driven_robot_loads(tmp_path):
         (LEG + SLIDER, MOTOR, "joint 'lift' is a slide joint; the joints of a robot must be hin"),
         (LEG + SLIDER.replace("slide", "ball"), MOTOR, "joint 'lift' is a ball joint"),
         (LEG + SITE, MOTOR + '<motor site="s" name="jet"/>', "'jet' acts on a site; only"),
+        (LEG.replace('"leg"', '"odom"'), MOTOR, "a body of the robot is called odom"),
         (LEG, MOTOR + '<adhesion body="leg" name="glue" ctrlrange="0 1"/>', "acts on a body"),
         ("", "", "has no joints"),
         ("<nonsense/>", "", "MuJoCo cannot load"),
@@ -360,6 +361,13 @@ def test_a_robot_starts_in_its_home_keyframe_or_the_one_that_its_card_names(tmp_
         ModelError, match=r"keyframe 'up' is not in .*; its keyframes are low, home"
     ):
         RobotModel(replace(config.card(), start=StartPose(keyframe="up")))
+
+
+def test_a_keyframe_that_is_not_finite_is_refused(tmp_path):
+    config = write_model(tmp_path)
+    add(config, HOME.format(AT_HOME.replace("1 2 .5", "1 2 nan")))
+    with pytest.raises(ModelError, match="keyframe 'home' has numbers that are none"):
+        RobotModel(config)
 
 
 def test_a_floor_is_added_where_the_card_wants_it_or_nothing_carries_the_robot(tmp_path):
