@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel, order_of
 
 Float64Array = NDArray[np.float64]
 
@@ -66,6 +66,10 @@ class JointMap:
         twice = sorted({n for n in self.robot_joints if self.robot_joints.count(n) > 1})
         if twice:
             raise JointMapError(f"joint map: several joints are called {', '.join(twice)}")
+        passive = set(robot.passive_joints)
+        self._passive = tuple(
+            joint.name for m, joint in zip(robot.joints, joints, strict=True) if m in passive
+        )
         self._signs = np.array([joint.sign for joint in joints])
         self._offsets = np.array([joint.offset for joint in joints])
         limits = np.array([joint.effort_limit for joint in joints])
@@ -88,21 +92,12 @@ class JointMap:
             names: The robot's names, as the controller's parameter `joints` has them.
 
         Raises:
-            JointMapError: A name is unknown, missing or given twice.
+            JointMapError: A name is unknown, passive, missing or given twice.
         """
-        for name in names:
-            if name not in self.robot_joints:
-                raise JointMapError(
-                    f"joint '{name}' is not in the model; "
-                    f"the robot's joints are {', '.join(self.robot_joints)}"
-                )
-        missing = [name for name in self.robot_joints if name not in names]
-        if missing:
-            raise JointMapError(f"the list of joints lacks {', '.join(missing)}")
-        if len(names) != len(self.robot_joints):
-            twice = sorted({name for name in names if list(names).count(name) > 1})
-            raise JointMapError(f"the list of joints names {', '.join(twice)} more than once")
-        return np.array([self.robot_joints.index(name) for name in names], dtype=np.intp)
+        try:
+            return order_of(names, self.robot_joints, self._passive, "the robot's")
+        except ModelError as error:
+            raise JointMapError(str(error)) from None
 
 
 def _entry(joint: str, values: object) -> JointEntry:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.policy.observation import observe
-from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 
@@ -71,9 +70,7 @@ class PosedModel:
         """
         d = self._data
         self._set_qpos(base_position, base_quaternion_wxyz, joint_positions)
-        # MuJoCo has the free joint's linear velocity in the world, its angular one in the body.
-        d.qvel[:3] = rotation.rotate(d.qpos[3:7], base_linear_velocity)
-        d.qvel[3:6] = base_angular_velocity
+        self.robot.base.set_twist(d.qpos, d.qvel, base_linear_velocity, base_angular_velocity)
         d.qvel[self.robot.dof_indices] = joint_velocities
         self._efforts[:] = joint_efforts
         self._update_velocities()
@@ -175,8 +172,7 @@ class PosedModel:
         self, base_position: ArrayLike, base_quaternion_wxyz: ArrayLike, joint_positions: ArrayLike
     ) -> None:
         d = self._data
-        d.qpos[:3] = base_position
-        d.qpos[3:7] = rotation.normalized(base_quaternion_wxyz)
+        self.robot.base.set_pose(d.qpos, base_position, base_quaternion_wxyz)
         d.qpos[self.robot.qpos_indices] = joint_positions
 
     def _update_velocities(self) -> None:

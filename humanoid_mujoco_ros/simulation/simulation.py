@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
-from humanoid_mujoco_ros.robot.model import IMU_LINK, RobotModel
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+from humanoid_mujoco_ros.simulation.drive import actuators_of
 
-HEALTHY_HEIGHT_M = (1.0, 2.0)
-"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
-HUMANOID_HEIGHT_M = 1.4
-"""Height of that humanoid's root in the model's reference pose."""
 FORWARD_REWARD_WEIGHT = 1.25
 HEALTHY_REWARD = 5.0
 CONTROL_COST_WEIGHT = 0.1
@@ -27,17 +24,8 @@ Float64Array = NDArray[np.float64]
 
 
 def healthy_height_m(robot: RobotModel) -> tuple[float, float]:
-    """Range of the root's height outside which `robot` has fallen.
-
-    Humanoid-v4's range, in proportion to the root's height in the reference pose. A root that
-    starts at or below height 0 gives no scale: such a robot never counts as fallen.
-    """
-    height = float(robot.mj.qpos0[2])
-    if height <= 0:
-        return -np.inf, np.inf
-    low, high = HEALTHY_HEIGHT_M
-    scale = height / HUMANOID_HEIGHT_M
-    return low * scale, high * scale
+    """Range of the base's height outside which `robot` has fallen."""
+    return robot.fall_rule.min_height, robot.fall_rule.max_height
 
 
 @dataclass(frozen=True)
@@ -63,16 +51,16 @@ class Simulation:
         """Creates the simulation in its first initial state."""
         self.robot = robot
         self.config = config or SimulationConfig()
-        self._model = robot.mj
+        self._actuators = actuators_of(robot)
+        self._model = self._actuators.model
         self._data = mujoco.MjData(self._model)
         self._random = np.random.default_rng(self.config.seed)
         self._period_ns = round(robot.control_period_s * 1e9)
         # rclpy reads a time of 0 as "no clock yet", so the first state is one period old.
         self._tick = 1
         self._episode = -1
-        self._dt = self._model.opt.timestep * robot.config.steps_per_control
+        self._dt = self._model.opt.timestep * robot.card.steps_per_control
         self._x_com = 0.0
-        self._healthy_height_m = healthy_height_m(robot)
         self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
         self._applied = np.zeros(self._model.nv)
         self._mass = self._model.body_mass[:, None]
@@ -81,9 +69,9 @@ class Simulation:
             side: (self._model.body(foot).id, self._model.sensor(sensor).adr[0])
             for side, foot, sensor in robot.foot_sensors
         }
-        self._accelerometer = slice(*self._sensor_range("imu_accelerometer"))
-        self._gyro = slice(*self._sensor_range("imu_gyro"))
-        self._imu_site = self._model.site(IMU_LINK).id
+        self._accelerometer = slice(*self._sensor_range(robot.accelerometer))
+        self._gyro = slice(*self._sensor_range(robot.gyro))
+        self._imu_site = self._model.site(robot.imu_site).id
         self.reset()
 
     @cached_property
@@ -104,6 +92,8 @@ class Simulation:
         m, d = self._model, self._data
         scale = self.config.reset_noise_scale
         mujoco.mj_resetData(m, d)
+        d.qpos[:] = self.robot.start_qpos
+        self._actuators.reset(d)
         d.qpos[:] += self._random.uniform(-scale, scale, size=m.nq)
         d.qvel[:] += self._random.uniform(-scale, scale, size=m.nv)
         mujoco.mj_forward(m, d)
@@ -121,6 +111,7 @@ class Simulation:
         """
         m, d = self._model, self._data
         mujoco.mj_resetData(m, d)
+        self._actuators.reset(d)
         d.qpos[:] = qpos
         d.qvel[:] = qvel
         mujoco.mj_forward(m, d)
@@ -128,18 +119,20 @@ class Simulation:
         self._begin_episode()
         return self.state()
 
-    def step(self, efforts: Float64Array) -> RobotState:
-        """Advances one control period with the torques held.
+    def step(self, command: Float64Array | None) -> RobotState:
+        """Advances one control period with the command held.
 
         Args:
-            efforts: (n,) [N·m] by joint; MuJoCo limits them to the motors' range.
+            command: (n,) by joint: torques [N·m], which MuJoCo limits to the motors' range, or the
+                targets [rad] of a robot with position drives. Those of passive joints are ignored.
+                None: there is no command, so motors rest, and drives do as the card says.
 
         Returns:
             The state after the step.
         """
         m, d = self._model, self._data
-        d.ctrl[self.robot.actuator_indices] = efforts / self.robot.gear
-        steps = self.robot.config.steps_per_control
+        self._actuators.command(d, command)
+        steps = self.robot.card.steps_per_control
         if self._wrenches:
             # The wrench turns with its link, so it is applied anew before every physics step.
             for _ in range(steps):
@@ -187,12 +180,9 @@ class Simulation:
     def state(self) -> RobotState:
         """The present state, copied."""
         d = self._data
-        # MuJoCo's own small functions: numpy's take longer than the arithmetic at this size.
-        quaternion = d.qpos[3:7].copy()
-        mujoco.mju_normalize4(quaternion)
-        to_base, velocity = np.empty(4), np.empty(3)
-        mujoco.mju_negQuat(to_base, quaternion)
-        mujoco.mju_rotVecQuat(velocity, d.qvel[:3], to_base)
+        base = self.robot.base
+        position, quaternion = base.pose(d.qpos)
+        linear, angular = base.twist(d.qpos, d.qvel, quaternion)
         return RobotState(
             time_ns=self._tick * self._period_ns,
             qpos=d.qpos.copy(),
@@ -200,15 +190,15 @@ class Simulation:
             joint_positions=d.qpos[self.robot.qpos_indices],
             joint_velocities=d.qvel[self.robot.dof_indices],
             joint_efforts=d.qfrc_actuator[self.robot.dof_indices],
-            base_position=d.qpos[:3].copy(),
+            base_position=position,
             base_quaternion_wxyz=quaternion,
-            base_linear_velocity=velocity,
-            base_angular_velocity=d.qvel[3:6].copy(),
+            base_linear_velocity=linear,
+            base_angular_velocity=angular,
             imu=self._imu(),
             foot_wrenches=self._foot_wrenches(),
             observation=self.observe(),
             reward=self._reward,
-            fallen=not self._healthy_height_m[0] < d.qpos[2] < self._healthy_height_m[1],
+            fallen=self.robot.fall_rule.is_fallen(float(position[2]), quaternion),
             episode=self._episode,
             episode_steps=self._episode_steps,
             episode_return=self._episode_return,

@@ -12,10 +12,9 @@ import pytest
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.simulation.simulation import (
-    HEALTHY_HEIGHT_M,
     Simulation,
     SimulationConfig,
     healthy_height_m,
@@ -70,7 +69,7 @@ def test_a_gymnasium_action_becomes_the_same_torques(humanoid_v4):
     humanoid_v4.reset(seed=0)
     action = np.random.default_rng(2).uniform(-0.4, 0.4, 17)
     humanoid_v4.step(action)
-    state = simulation.step(robot.efforts_of_action(action))
+    state = simulation.step(robot.gear * action[robot.actuator_indices])
     np.testing.assert_allclose(state.observation, humanoid_v4._get_obs(), atol=1e-9)
 
 
