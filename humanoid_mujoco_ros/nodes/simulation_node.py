@@ -263,14 +263,14 @@ class SimulationNode(Node):
 
     def _check_sources(self) -> None:
         """Refuses commands while several nodes send them, and tells of a second clock."""
-        conflict = self._sources.conflict()
+        conflict = self._sources.conflict() or ""
         if conflict and not self._conflict:
             self.get_logger().error(f"{conflict}: all commands are refused")
         elif self._conflict and not conflict:
             self.get_logger().info("one node commands the joints again")
             self._conflict_end_s = time.monotonic()
         self._conflict = conflict
-        conflict = self._clocks.conflict() if self._clocks is not None else ""
+        conflict = (self._clocks.conflict() if self._clocks is not None else None) or ""
         if conflict:
             conflict += (
                 ": time jumps back and forth; set publish_clock to false (humanoid sim --no-clock, "
