@@ -23,6 +23,8 @@ CHECK_PERIOD_S = 0.2
 """How often a node looks for a second commander or clock."""
 GHOST_S = 25.0
 """DDS keeps the publisher of a process that was killed for up to 20 s."""
+SETTLE_S = 1.0
+"""So long after a conflict every commander has noticed that it is the only one again."""
 _BOTH_COMMAND = 30
 """Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
 themselves wait twice as long, so that the robot has noticed before it hears neither."""
@@ -201,3 +203,19 @@ class ConflictGuard:
             self._logger.info(self._relief)
         if self._on_change is not None:
             self._on_change()
+
+
+def guard_commands(
+    node: Node, consequence: str, relief: str, on_change: Callable[[], None] | None = None
+) -> ConflictGuard:
+    """Watches that one node commands the joints; see ConflictGuard."""
+    return ConflictGuard(node, CommandSources(node), consequence, relief, on_change)
+
+
+def guard_clock(node: Node) -> ConflictGuard:
+    """Watches that one node publishes /clock."""
+    remedy = (
+        "time jumps back and forth; set publish_clock to false (humanoid sim --no-clock, "
+        "clock:=false) on all simulations but one"
+    )
+    return ConflictGuard(node, ClockSources(node), remedy, "one node publishes /clock again")
