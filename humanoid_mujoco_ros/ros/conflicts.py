@@ -46,9 +46,10 @@ class Sources:
     that one ghost after another never adds up to a conflict.
     """
 
-    def __init__(self, node: Node, topic: str) -> None:
-        """Watches `topic` through the eyes of `node`."""
+    def __init__(self, node: Node, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches `topic` through the eyes of `node`; `clock` is steady [s]."""
         self._node = node
+        self._clock = clock
         self._topic = node.resolve_topic_name(topic)
         self._first_seen_s: dict[bytes, float] = {}
         self._subscriptions: list[Subscription] = []
@@ -60,7 +61,7 @@ class Sources:
         different = sorted(set(names.values()))
         if len(different) > 1:
             return f"several nodes publish {self._topic}: {', '.join(different)}"
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._first_seen_s = {gid: self._first_seen_s.get(gid, now_s) for gid in names}
         if len(names) < 2:
             self._stop_listening()
@@ -100,9 +101,9 @@ class CommandSources(Sources):
     come from two nodes. In lockstep, where every command makes a state, only GHOST_S tells.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Watches through the eyes of `node`."""
-        super().__init__(node, COMMANDS)
+    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches through the eyes of `node`; see Sources."""
+        super().__init__(node, COMMANDS, clock)
         self._surplus: int | None = None
         self._limit = _BOTH_COMMAND
 
