@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot.errors import CardError, ModelError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
@@ -67,14 +67,18 @@ class FallRule:
     max_tilt: float = np.inf
     """Greatest angle [rad] between the z axis of base_link and the vertical."""
 
-    def is_fallen(self, height: float, quaternion_wxyz: ArrayLike) -> bool:
-        """Whether a base at this height [m] and orientation (4,) has fallen."""
-        if not self.min_height < height < self.max_height:
-            return True
-        if self.max_tilt == np.inf:
-            return False
-        _, x, y, _ = np.asarray(quaternion_wxyz, dtype=np.float64)
-        return bool(np.arccos(np.clip(1.0 - 2.0 * (x * x + y * y), -1.0, 1.0)) > self.max_tilt)
+    def is_fallen(self, height: ArrayLike, quaternion_wxyz: ArrayLike) -> NDArray[np.bool_]:
+        """Whether bases (...) have fallen, at heights (...) [m] and orientations (..., 4).
+
+        A height or orientation that is not a number counts as fallen.
+        """
+        above = np.asarray(height, dtype=np.float64)
+        upright = (above > self.min_height) & (above < self.max_height)
+        if self.max_tilt < np.inf:
+            tilt = np.asarray(quaternion_wxyz, dtype=np.float64)[..., 1:3]
+            cosine = 1.0 - 2.0 * np.square(tilt).sum(axis=-1)
+            upright = upright & (cosine >= np.cos(self.max_tilt))
+        return np.logical_not(upright)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.simulation.fall import has_fallen, healthy_height_m
 from humanoid_mujoco_ros.simulation.simulation import (
     CONTROL_COST_WEIGHT,
     FORWARD_REWARD_WEIGHT,
@@ -141,7 +140,7 @@ class Task(ABC):
         """
         self.robot = robot
         self.random = random
-        self._healthy_height_m = healthy_height_m(robot)
+        self._fall_rule = robot.fall_rule
 
     def mirror(self, robot: RobotModel) -> RobotMirror | None:
         """How input and actions look in a mirror; None without a left-right symmetry."""
@@ -193,8 +192,7 @@ class Task(ABC):
 
     def failed(self, state: BatchState) -> Bools:
         """(N,) whether each robot's episode ends here, as a fall."""
-        fallen: Bools = has_fallen(state.qpos[:, 2], self._healthy_height_m)
-        return fallen
+        return self._fall_rule.is_fallen(state.qpos[:, 2], state.qpos[:, 3:7])
 
     def finished(self, state: BatchState) -> Bools:
         """(N,) whether each robot's episode ends here, done; what comes after earns nothing."""

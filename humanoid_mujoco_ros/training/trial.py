@@ -17,7 +17,6 @@ from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
-from humanoid_mujoco_ros.simulation.fall import has_fallen, healthy_height_m
 from humanoid_mujoco_ros.training.batch import BatchSimulation, humanoid_v4_start
 
 Array = NDArray[np.float64]
@@ -148,7 +147,6 @@ def run_trial(
     simulation = _started(robot, checkpoint, trial, conditions)
     start = simulation.qpos[:, :2].copy()
     steps = round(trial.duration_s / robot.control_period_s)
-    healthy = healthy_height_m(robot)
     up = np.ones(n, dtype=bool)
     effort = np.zeros(n)
     for step in range(steps):
@@ -162,7 +160,8 @@ def run_trial(
         applied = simulation.step(controls, ids)
         effort += np.square(applied).mean(axis=1) * up
         qpos = simulation.qpos[ids]
-        up[ids] = ~has_fallen(qpos[:, 2], healthy) & np.isfinite(qpos).all(axis=1)
+        fallen = robot.fall_rule.is_fallen(qpos[:, 2], qpos[:, 3:7])
+        up[ids] = ~fallen & np.isfinite(qpos).all(axis=1)
     report(1.0)
     return Outcome(
         fell=~up,

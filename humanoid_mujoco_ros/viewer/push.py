@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import BASE_LINK
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
-from humanoid_mujoco_ros.simulation.simulation import healthy_height_m
 from humanoid_mujoco_ros.viewer.arrows import Arrow
 
 Float64Array = NDArray[np.float64]
@@ -54,7 +54,6 @@ class Push:
     def __init__(self, posed: PosedModel, history: int = 6) -> None:
         """Pushes nothing yet; remembers the outcome of the last `history` pushes."""
         self._posed = posed
-        self._lowest_m, _ = healthy_height_m(posed.robot)
         self._plan: PushPlan | None = None
         self._link = ""
         self._force_world: Float64Array = np.zeros(3)
@@ -107,7 +106,8 @@ class Push:
         plan = self._plan
         if plan is None:
             return None
-        has_fallen = self._posed.body_positions[1, 2] < self._lowest_m
+        position, quaternion = self._posed.link_pose(BASE_LINK)
+        has_fallen = bool(self._posed.robot.fall_rule.is_fallen(position[2], quaternion))
         if self._start_ns is None:
             self._start_ns = stamp_ns
             if has_fallen:

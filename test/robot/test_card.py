@@ -269,3 +269,14 @@ ARM = """
   </actuator>
 </mujoco>
 """
+
+
+def test_a_fall_is_judged_by_height_and_tilt_for_one_robot_and_for_many():
+    rule = FallRule(min_height=1.0, max_height=2.0, max_tilt=0.5)
+    upright, tilted = (1.0, 0.0, 0.0, 0.0), (np.cos(0.3), 0.0, np.sin(0.3), 0.0)
+    assert not rule.is_fallen(1.5, upright)
+    assert rule.is_fallen(1.5, tilted)
+    heights = [1.5, 0.9, 2.1, np.nan, 1.0, 1.5, 1.5]
+    quaternions = [upright] * 5 + [tilted, (np.nan,) * 4]
+    expected = [False, True, True, True, True, True, True]
+    np.testing.assert_array_equal(rule.is_fallen(heights, quaternions), expected)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.policy.observation import INPUT_NAME, block, observe_data
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.simulation.fall import HEALTHY_HEIGHT_M
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, RobotModel
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
 from humanoid_mujoco_ros.training.task import Task, humanoid_v4_reward
 
