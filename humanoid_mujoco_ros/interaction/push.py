@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A measured push: so many newtons for so many seconds, and what came of it."""
+"""A measured push: a force for a time, and whether the robot withstood it."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.interaction.arrow import Arrow
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
-from humanoid_mujoco_ros.simulation.simulation import healthy_height_m
-from humanoid_mujoco_ros.viewer.arrows import Arrow
 
 Float64Array = NDArray[np.float64]
 
@@ -25,13 +25,20 @@ DIRECTIONS = {
 }
 """Seen by the robot: components ahead and to its left."""
 
-WATCH_S = 4.0
-"""A robot that still stands so long after the push withstood it."""
+SURVIVED_PUSH_S = 6.0
+"""A robot that has not fallen this long after the end of a push has withstood it."""
+FORCE_RANGE_N = (10.0, 600.0)
+DURATION_RANGE_S = (0.05, 2.0)
+_HISTORY = 6
+
+
+class PushError(ValueError):
+    """A push is refused; the message says why."""
 
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What to do to the robot."""
+    """A force for a time."""
 
     direction: str
     """A key of DIRECTIONS."""
@@ -42,37 +49,59 @@ class PushPlan:
     link: str
     """base_link or a body's name."""
 
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            PushError: The direction is unknown, or a number is out of its range.
+        """
+        if self.direction not in DIRECTIONS:
+            raise PushError(
+                f"there is no push direction '{self.direction}', only {', '.join(DIRECTIONS)}"
+            )
+        _check_range("push force", self.force, FORCE_RANGE_N, "N")
+        _check_range("push time", self.duration_s, DURATION_RANGE_S, "s")
+
     def __str__(self) -> str:
         """As the panel shows it."""
         impulse = self.force * self.duration_s
         return f"{self.direction}, {self.force:g} N × {self.duration_s:g} s = {impulse:.3g} N·s"
 
 
-class Push:
-    """Carries out one push after another; the robot's stamps tell the time."""
+@dataclass(frozen=True)
+class AppliedPush:
+    """What a push does at one moment."""
 
-    def __init__(self, posed: PosedModel, history: int = 6) -> None:
-        """Pushes nothing yet; remembers the outcome of the last `history` pushes."""
+    link: str
+    """base_link or a body's name."""
+    wrench: Wrench
+    """At the link's origin, in the link's frame."""
+    arrow: Arrow
+    """The same in the world, at the link's centre of mass."""
+
+
+class MeasuredPush:
+    """Carries out one push after another; the robot's stamps tell the time.
+
+    Attributes:
+        outcomes: What came of the last pushes, the latest last.
+    """
+
+    def __init__(self, posed: PosedModel, lowest_m: float) -> None:
+        """Pushes nothing yet.
+
+        Args:
+            posed: The robot; the caller keeps it up to date.
+            lowest_m: Height of the root [m] below which the robot has fallen.
+        """
         self._posed = posed
-        self._lowest_m, _ = healthy_height_m(posed.robot)
+        self._lowest_m = lowest_m
         self._plan: PushPlan | None = None
-        self._link = ""
         self._force_world: Float64Array = np.zeros(3)
         self._start_ns: int | None = None
         self._is_over = True
         self._is_judged = True
-        self.outcomes: deque[str] = deque(maxlen=history)
-        """What came of each push, the latest last."""
-
-    @property
-    def is_pushing(self) -> bool:
-        """Whether a push is under way or about to begin."""
-        return not self._is_over
-
-    @property
-    def link(self) -> str:
-        """What is pushed, or was pushed last."""
-        return self._link
+        self.outcomes: deque[str] = deque(maxlen=_HISTORY)
 
     def start(self, plan: PushPlan) -> None:
         """Begins with the robot's next state, along the heading that it has now.
@@ -88,21 +117,24 @@ class Push:
             [cos * ahead - sin * left, sin * ahead + cos * left, 0.0]
         )
         self.cancel()
-        self._plan, self._link, self._start_ns = plan, plan.link, None
+        self._plan, self._start_ns = plan, None
         self._is_over = self._is_judged = False
         self.outcomes.append(f"{plan}: …")
 
     def cancel(self) -> None:
-        """Ends the push under way, for instance because the robot was reset."""
+        """Ends the push under way, as a reset of the robot does."""
         if not self._is_judged:
             self._judge("interrupted")
         self._plan, self._is_over = None, True
 
-    def update(self, stamp_ns: int) -> Arrow | None:
-        """Takes the robot's next state, which the posed model has; what acts on it from now.
+    def update(self, stamp_ns: int) -> AppliedPush | None:
+        """Takes the robot's next state, which the posed model has already.
 
         Args:
             stamp_ns: Stamp of the state.
+
+        Returns:
+            What acts on the robot from now; None when nothing does.
         """
         plan = self._plan
         if plan is None:
@@ -117,24 +149,29 @@ class Push:
         self._is_over = elapsed_s > plan.duration_s - 5e-4
         if not self._is_judged and has_fallen:
             self._judge(f"fell after {elapsed_s:.1f} s")
-        elif not self._is_judged and elapsed_s > plan.duration_s + WATCH_S:
+        elif not self._is_judged and elapsed_s > plan.duration_s + SURVIVED_PUSH_S:
             self._judge("stayed up")
         if not self._is_over:
-            return Arrow(self._point(plan.link), self._force_world)
+            return self._applied(plan.link)
         if self._is_judged:
             self._plan = None
         return None
 
-    def wrench(self) -> Wrench:
-        """The push at the link's origin, in the link's frame."""
-        _, quaternion = self._posed.link_pose(self.link)
-        force = rotation.rotate(rotation.conjugate(quaternion), self._force_world)
-        return Wrench(force, np.cross(self._posed.center_of_mass(self.link), force))
-
-    def _point(self, link: str) -> Float64Array:
+    def _applied(self, link: str) -> AppliedPush:
         position, quaternion = self._posed.link_pose(link)
-        return position + rotation.rotate(quaternion, self._posed.center_of_mass(link))
+        center = self._posed.center_of_mass(link)
+        force = rotation.rotate(rotation.conjugate(quaternion), self._force_world)
+        point = position + rotation.rotate(quaternion, center)
+        return AppliedPush(
+            link, Wrench(force, np.cross(center, force)), Arrow(point, self._force_world)
+        )
 
     def _judge(self, outcome: str) -> None:
         self._is_judged = True
         self.outcomes[-1] = f"{self._plan}: {outcome}"
+
+
+def _check_range(what: str, value: float, limits: tuple[float, float], unit: str) -> None:
+    low, high = limits
+    if not (math.isfinite(value) and low <= value <= high):
+        raise PushError(f"{what} must be within {low:g} and {high:g} {unit}, not {value:g}")
