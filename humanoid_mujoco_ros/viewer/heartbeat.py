@@ -54,8 +54,9 @@ class Heartbeat:
                 continue
             try:
                 client.local_storage.get_item("alive", timeout=_TIMEOUT_S)
-            except Exception:
-                pass  # gone or hanging: the drag ends for want of signs of life
-            else:
                 self._on_alive(client)
+            except TimeoutError:
+                continue  # it is slow, or hangs: then the drag ends for want of signs of life
+            except Exception:
+                pass  # it is gone
             self._is_closed.wait(_PERIOD_S)
