@@ -19,7 +19,7 @@ from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
-from humanoid_mujoco_ros.viewer.view import ViewerConfig
+from humanoid_mujoco_ros.viewer.config import ViewerConfig
 
 PACKAGE = "humanoid_mujoco_ros"
 RECORD_QOS = "record_qos"

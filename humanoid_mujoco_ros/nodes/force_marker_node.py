@@ -100,9 +100,9 @@ class ForceMarkerNode(Node):
         self._marker.show()
         position, _ = self._posed.link_pose(self._robot.bodies[0])
         self._surroundings.update(position)
-        pull = self._marker.pull()
-        if pull is not None:
-            self._publish_wrench(self._marker.link, pull.wrench, stamp_ns)
+        link, pull = self._marker.link, self._marker.pull()
+        if link is not None and pull is not None:
+            self._publish_wrench(link, pull.wrench, stamp_ns)
 
     def on_external_wrench(self, message: WrenchStamped) -> None:
         """Takes what acts on a link, to show it: this node's own messages and those of others."""
@@ -128,7 +128,7 @@ class ForceMarkerNode(Node):
         frame, stamp = self._prefix + link, conversions.to_time(stamp_ns)
         self._wrench.publish(conversions.to_wrench(wrench, frame, stamp))
 
-    def _on_answer(self, text: str, is_error: bool) -> None:
+    def _on_answer(self, text: str, *, is_error: bool) -> None:
         self._service_error = text if is_error else None
         if is_error:
             self.get_logger().error(text)
@@ -144,7 +144,7 @@ class ForceMarkerNode(Node):
         health.values = {
             "body": self._marker.body,
             "dragging": bool(self._marker.link),
-            "client": self._marker.client,
+            "client": self._marker.client or "",
             "force_n": 0.0 if pull is None else float(np.linalg.norm(pull.force_world)),
         }
         self._rejections.report_to(health)

@@ -19,7 +19,8 @@ from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.vectors import checked_vector
 from humanoid_mujoco_ros.ros import conversions, marker_drawing
 from humanoid_mujoco_ros.ros.marker_server import MarkerServer
-from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, Say, SimulationClient
+from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, SimulationClient
+from humanoid_mujoco_ros.viewer.actions import Say
 
 MARKER = "force_marker"
 """Name of the marker, and of the topics' namespace."""
@@ -63,8 +64,8 @@ def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[
     simulation, policy = SimulationClient(node, caller), PolicyClient(node, caller)
     return {
         "Reset": partial(simulation.reset, say),
-        "Pause": partial(simulation.pause, True, say),
-        "Resume": partial(simulation.pause, False, say),
+        "Pause": partial(simulation.pause, say),
+        "Resume": partial(simulation.resume, say),
         "Step": partial(simulation.step, say),
         "Enable policy": partial(policy.start, say),
         "Disable policy": partial(policy.stop, say),
@@ -116,13 +117,13 @@ class ForceMarker:
         self._server = MarkerServer(node, MARKER, self.on_feedback)
 
     @property
-    def link(self) -> str:
-        """The body that is dragged; empty when none is."""
+    def link(self) -> str | None:
+        """The body that is dragged."""
         return self._drag.link
 
     @property
-    def client(self) -> str:
-        """The client that drags; empty when none does."""
+    def client(self) -> str | None:
+        """The client that drags."""
         return self._drag.client
 
     def show(self) -> None:

@@ -15,11 +15,11 @@ Float64Array = NDArray[np.float64]
 
 METERS_PER_NEWTON = 1.0 / 500.0
 PUSH_MIN_LENGTH_M = 0.25
-"""A weak push is still to be seen."""
+"""Length of the arrow of a push of zero force, so that a weak push is visible."""
 MIN_FORCE_N = 1.0
 """A smaller force is not drawn."""
 MAX_LENGTH_M = 1.2
-"""A landing foot's peak is cut there."""
+"""Longest arrow, which the peak force of a landing foot would exceed."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import mujoco
 import numpy as np
 import pytest
 
+from humanoid_mujoco_ros.interaction.arrow import MAX_LENGTH_M, Arrow, contact_arrow
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
-from humanoid_mujoco_ros.viewer.arrows import MAX_LENGTH_M, Arrow, contact_arrow
 
 
 def test_the_arrow_of_a_foot_stands_where_mujoco_has_the_contact():
