@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, WrenchStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from visualization_msgs.msg import (
     InteractiveMarker,
     InteractiveMarkerControl,
@@ -31,6 +30,7 @@ from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.conversions import ODOM_FRAME
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.marker_server import create_marker_server
 from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
@@ -97,7 +97,7 @@ class _Force:
     """Steady time of its reception [s]."""
 
 
-class ForceMarkerNode(Node):
+class ForceMarkerNode(GuardedNode):
     """Lets a person drag a body in RViz: a spring pulls it towards the marker.
 
     The marker sits at the body's centre of mass. Moved, it pulls there; turned, it turns the body.

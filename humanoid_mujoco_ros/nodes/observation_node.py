@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.policy import observation
@@ -21,6 +20,7 @@ from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, peers, runtime, topics
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 
 _RATE_TOLERANCE = 0.1
@@ -51,7 +51,7 @@ class ObservationConfig:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
 
-class ObservationNode(Node):
+class ObservationNode(GuardedNode):
     """Makes one observation of each pair of joint_states and odom.
 
     Derived values (inertias, velocities about the centre of mass) come from a MuJoCo model in the

@@ -19,7 +19,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -45,6 +44,7 @@ from humanoid_mujoco_ros.ros import (
     runtime,
     topics,
 )
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
@@ -74,7 +74,7 @@ class InterfaceConfig:
     as on a robot."""
 
 
-class SimulationNode(Node):
+class SimulationNode(GuardedNode):
     """Steps the simulation and publishes what a robot would.
 
     Publishes (every control tick): joint_states, odom, imu/data, left_foot/wrench,

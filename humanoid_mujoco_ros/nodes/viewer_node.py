@@ -16,7 +16,6 @@ from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import observation
@@ -25,6 +24,7 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     Dialogue,
@@ -46,7 +46,7 @@ _TIMEOUT_S = 3.0
 """For simulation_node to take a parameter."""
 
 
-class ViewerNode(Node):
+class ViewerNode(GuardedNode):
     """Serves a page that shows the robot, and lets people push it, stop it and load a policy.
 
     Subscribes: joint_states, odom, left_foot/wrench, right_foot/wrench, /diagnostics.

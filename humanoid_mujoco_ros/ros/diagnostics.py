@@ -10,6 +10,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, cut
+from humanoid_mujoco_ros.ros.guard import GuardedNode
+
 PERIOD_S = 1.0
 
 OK = DiagnosticStatus.OK
@@ -27,6 +30,7 @@ class Health:
 
     def report(self, level: bytes, message: str) -> None:
         """Adds a finding; the worst one gives the level and leads the message."""
+        message = cut(message)
         if self.level == OK:
             self.level, self.message = level, message
         elif level > self.level:
@@ -39,8 +43,8 @@ class Rejections:
     """Counts the messages that a node refused, and keeps the last reason."""
 
     def __init__(self, node: Node) -> None:
-        """Starts at zero; `node` logs the reasons, not more often than every 5 s."""
-        self._logger = node.get_logger()
+        """Starts at zero; `node` logs the reasons, each kind once a minute."""
+        self._log = BoundedLog(node.get_logger)
         self._reported = 0
         self.count = 0
         self.last = ""
@@ -48,8 +52,8 @@ class Rejections:
     def add(self, reason: object) -> None:
         """Notes a refused message."""
         self.count += 1
-        self.last = str(reason)
-        self._logger.error(f"refused: {reason}", throttle_duration_sec=5.0)
+        self.last = cut(reason)
+        self._log.error(f"refused: {self.last}")
 
     def report_to(self, health: Health) -> None:
         """Adds the count, and an ERROR when it grew since the last report."""
@@ -84,7 +88,11 @@ class DiagnosticsPublisher:
 
     def publish(self) -> None:
         """Publishes the health now."""
-        health = self._collect()
+        health = (
+            self._guarded_health(self._node)
+            if isinstance(self._node, GuardedNode)
+            else (self._collect())
+        )
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status.append(
@@ -97,6 +105,19 @@ class DiagnosticsPublisher:
             )
         )
         self._publisher.publish(message)
+
+    def _guarded_health(self, node: GuardedNode) -> Health:
+        """The node's health, with what its callbacks raised; its own failure is told as well."""
+        try:
+            health = self._collect()
+        except Exception as error:
+            node.callback_errors.add("diagnostics", error)
+            health = Health()
+        fault = node.callback_errors.take()
+        if fault is not None:
+            health.report(ERROR, fault)
+        health.values["callback_errors"] = node.callback_errors.count
+        return health
 
 
 def to_key_values(values: Mapping[str, object]) -> list[KeyValue]:
