@@ -12,10 +12,10 @@ import yaml
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.nodes.force_marker_node import MarkerConfig
-from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
-from humanoid_mujoco_ros.policy.config import PolicyConfig
+from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
+from humanoid_mujoco_ros.ros.pairing import PairingConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
@@ -31,7 +31,7 @@ RENAMED = {"path": "model"}
 NODE_CONFIGS: dict[str, tuple[type, ...]] = {
     "simulation_node": (ModelConfig, SimulationConfig, LoopConfig, InterfaceConfig),
     "policy_node": (ModelConfig, PolicyConfig),
-    "observation_node": (ModelConfig, ObservationConfig),
+    "observation_node": (ModelConfig, ObservationConfig, PairingConfig),
     "force_marker_node": (ModelConfig, MarkerConfig, SpringConfig),
     "viewer_node": (ModelConfig, ViewerConfig, SpringConfig),
 }

@@ -32,6 +32,7 @@ from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtim
 from humanoid_mujoco_ros.ros.conversions import ODOM_FRAME
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.marker_server import create_marker_server
+from humanoid_mujoco_ros.ros.pairing import PairingConfig
 from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     PolicyClient,
@@ -158,7 +159,7 @@ class ForceMarkerNode(GuardedNode):
             parameters.declare_joint_map(self, self._robot),
             self.on_state,
             self._rejections.add,
-            self._config.pairing_tolerance_s,
+            PairingConfig(self._config.pairing_tolerance_s),
         )
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self._diagnostics = diagnostics.DiagnosticsPublisher(

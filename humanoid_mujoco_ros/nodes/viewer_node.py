@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.pairing import PairingConfig
 from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     Dialogue,
@@ -99,7 +100,7 @@ class ViewerNode(GuardedNode):
             joint_map,
             self.on_state,
             self._rejections.add,
-            self._config.pairing_tolerance_s,
+            PairingConfig(self._config.pairing_tolerance_s),
         )
         for side, _, _ in self._robot.foot_sensors:
             self.create_subscription(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a policy is run."""
+"""How a policy is run, and how its observations are made."""
 
 from __future__ import annotations
 
@@ -41,3 +41,26 @@ class PolicyConfig:
         for name in ("ramp_s", "observation_timeout_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """How messages become an observation."""
+
+    mode: Literal["realtime", "lockstep"] = "realtime"
+    """That of the simulation; a robot is realtime. In lockstep input_timeout does not apply."""
+    input_timeout_s: float = 0.05
+    """Silence of the robot, on the steady clock, that counts as an error; 0: none. Unless it is a
+    simulation, a state does not count that comes so much later than others, nor does a foot wrench
+    so much older than the state."""
+    use_foot_wrenches: bool = False
+    """Observe left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
+
+    def __post_init__(self) -> None:
+        """Checks the range.
+
+        Raises:
+            ValueError: The time is negative.
+        """
+        if not self.input_timeout_s >= 0:
+            raise ValueError(f"input_timeout must not be negative, not {self.input_timeout_s}")

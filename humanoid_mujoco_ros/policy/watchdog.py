@@ -22,7 +22,8 @@ class Silence:
 
     def describe(self, what: str) -> str:
         """It in plain words, where `what` was missed."""
-        longest = f"{self.longest_s * 1e3:.0f} ms"
+        longest_s = self.longest_s
+        longest = f"{longest_s * 1e3:.0f} ms" if longest_s < 1 else f"{longest_s:.1f} s"
         if self.count == 1:
             return f"no {what} for {longest}"
         return f"no {what} {self.count} times, for up to {longest}"

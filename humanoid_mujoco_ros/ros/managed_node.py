@@ -68,7 +68,8 @@ class ManagedNode(GuardedNode, LifecycleNode):
         """Why no work is done, for the diagnostics; None: it is done."""
         if self._is_active:
             return None
-        return "not active" if self.stopped_by is None else f"stopped by {self.stopped_by}"
+        by = "" if self.stopped_by is None else f": stopped by {self.stopped_by}"
+        return f"not active{by}"
 
     def begin(self, run_directory: str, *, autostart: bool) -> None:
         """Takes up its role in a run.

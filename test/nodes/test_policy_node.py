@@ -285,7 +285,7 @@ def test_killing_the_policy_leaves_the_robot_without_effort(graph):
 def test_the_command_comes_once_per_observation_while_walking(graph):
     # In lockstep, since in real time a busy machine may skip one.
     commands = graph.listen(Float64MultiArray, "effort_controller/commands", 1000)
-    graph.start("policy_node", {"observation_timeout": 0.0})
+    graph.start("policy_node", {"mode": "lockstep"})
     graph.spin_until(lambda: graph.node.count_publishers("effort_controller/commands"))
     graph.spin_for(2.0)  # for discovery
     process = graph.start("simulation_node", {"mode": "lockstep", "duration": 2.0})

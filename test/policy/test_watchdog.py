@@ -34,7 +34,7 @@ def test_a_silence_that_lasts_is_a_fault():
     watchdog.check(0.06)
     silence = watchdog.report(1.5)
     assert silence.is_fault
-    assert silence.describe("observation") == "no observation for 1500 ms"
+    assert silence.describe("observation") == "no observation for 1.5 s"
 
 
 def test_many_silences_are_told_in_one_line():

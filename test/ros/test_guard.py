@@ -180,7 +180,7 @@ def test_what_was_stopped_in_a_run_stays_so_until_somebody_starts_it(graph, tmp_
 
     second = worker_of_this_run()
     assert not second.is_working
-    assert second.inactivity.startswith("stopped by deactivate at ")
+    assert second.inactivity.startswith("not active: stopped by deactivate at ")
     assert state(graph) == State.PRIMARY_STATE_INACTIVE
     assert change(graph, Transition.TRANSITION_ACTIVATE)
     graph.executor.remove_node(second)
