@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.nodes.force_marker_node import MarkerConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
 from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
+from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
 from humanoid_mujoco_ros.ros.pairing import PairingConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
