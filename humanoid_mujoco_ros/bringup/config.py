@@ -15,8 +15,8 @@ from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
 from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
 from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
-from humanoid_mujoco_ros.ros.pairing import PairingConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
 from humanoid_mujoco_ros.viewer.view import ViewerConfig
@@ -32,8 +32,8 @@ NODE_CONFIGS: dict[str, tuple[type, ...]] = {
     "simulation_node": (ModelConfig, SimulationConfig, LoopConfig, InterfaceConfig),
     "policy_node": (ModelConfig, PolicyConfig),
     "observation_node": (ModelConfig, ObservationConfig, PairingConfig),
-    "force_marker_node": (ModelConfig, MarkerConfig, SpringConfig),
-    "viewer_node": (ModelConfig, ViewerConfig, SpringConfig),
+    "force_marker_node": (ModelConfig, MarkerConfig, FramesConfig, PairingConfig, SpringConfig),
+    "viewer_node": (ModelConfig, ViewerConfig, FramesConfig, PairingConfig, SpringConfig),
 }
 """Node → the configurations that its parameters make."""
 NODE_PARAMETERS = {

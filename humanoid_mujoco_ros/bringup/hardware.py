@@ -67,6 +67,7 @@ def processes(
     options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes that drive the robot; `directory` keeps a file of their parameters."""
+    nodes["policy_node"]["run_directory"] = str(directory)
     arguments = node_arguments(options.config, options.namespace, nodes, directory)
     return [node_process(node, arguments, restart=True) for node in nodes]
 

@@ -134,6 +134,7 @@ def processes(
     options: SimOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes of the graph; `directory` keeps a file of their parameters."""
+    nodes["policy_node"]["run_directory"] = str(directory)
     arguments = node_arguments(options.config, options.namespace, nodes, directory)
     found = [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
     if options.record is not None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.policy import observation
@@ -21,9 +20,10 @@ from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime, topics
 from humanoid_mujoco_ros.ros.foot_listener import FootListener
 from humanoid_mujoco_ros.ros.guard import GuardedNode
-from humanoid_mujoco_ros.ros.pairing import Freshness, PairingConfig
+from humanoid_mujoco_ros.ros.pairing import Freshness
 from humanoid_mujoco_ros.ros.questions import LockstepPublisher, Publisher
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
+from humanoid_mujoco_ros.ros.shared_config import PairingConfig
 from humanoid_mujoco_ros.ros.silences import SilenceReporter
 
 _RATE_TOLERANCE = 0.1
@@ -86,8 +86,7 @@ class ObservationNode(GuardedNode):
             self, "observation", self._robot.name, self._health
         )
         if timeout_s > 0:
-            steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self.create_timer(timeout_s / 4, self._check_age, clock=steady)
+            self.create_steady_timer(timeout_s / 4, self._check_age)
 
     def on_commands(self, message: Float64MultiArray) -> None:
         """Keeps the efforts commanded, for a robot that measures none."""

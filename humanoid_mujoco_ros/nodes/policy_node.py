@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
@@ -72,9 +71,8 @@ class PolicyNode(ManagedNode):
             "no other node commands the joints any more",
             self._on_conflict,
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
         tick_s = min(self._gate.watchdog.timeout_s / 4 or _TICK_S, _TICK_S)
-        self.create_timer(tick_s, self._on_tick, clock=steady)
+        self.create_steady_timer(tick_s, self._on_tick)
         self.begin(self._config.run_directory, autostart=self._config.autostart)
 
     def destroy_node(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.service import Service
 from rclpy.subscription import Subscription
@@ -81,6 +82,10 @@ class GuardedNode(Node):
         return super().create_timer(
             timer_period_sec, _guard(self.callback_errors, callback, "timer"), *args, **kwargs
         )
+
+    def create_steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """A timer on the steady clock, which simulated time and a set clock leave alone."""
+        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def create_service(
         self, srv_type: Any, srv_name: str, callback: Callable[..., Any], *args: Any, **kwargs: Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 First = TypeVar("First")
@@ -21,25 +20,6 @@ _FIRST_TRIAL_S = 0.5
 """How long stamps must advance after they jumped back: long enough for every watchdog, so that zero
 effort comes first."""
 _LONGEST_TRIAL_S = 8.0
-
-
-@dataclass(frozen=True)
-class PairingConfig:
-    """How joint_states and odom belong together."""
-
-    pairing_tolerance_s: float = 0.0
-    """How far the stamps of a joint_states and an odom of one state may differ."""
-
-    def __post_init__(self) -> None:
-        """Checks the range.
-
-        Raises:
-            ValueError: It is negative.
-        """
-        if not 0 <= self.pairing_tolerance_s < math.inf:
-            raise ValueError(
-                f"pairing_tolerance must not be negative, not {self.pairing_tolerance_s}"
-            )
 
 
 class StampPairing(Generic[First, Second]):

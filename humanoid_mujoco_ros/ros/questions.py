@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.ros import peers
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.topics import OBSERVATION
 
 _RETRY_PERIOD_S = 0.02
@@ -16,7 +15,7 @@ _RETRY_PERIOD_S = 0.02
 class Publisher:
     """Publishes observations in real time: a new one comes soon."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: GuardedNode) -> None:
         """Publishes for `node`."""
         self._publisher = node.create_publisher(Float64MultiArray, OBSERVATION, 1)
 
@@ -34,15 +33,14 @@ class LockstepPublisher(Publisher):
     A policy that appears while an observation is unanswered is asked too.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: GuardedNode) -> None:
         """Publishes for `node` and looks for policies through its eyes."""
         super().__init__(node)
         self._node = node
         self._unanswered: Float64MultiArray | None = None
         self._asked: frozenset[bytes] = frozenset()
         self._listeners = 0
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(_RETRY_PERIOD_S, self._ask_newcomers, clock=steady)
+        node.create_steady_timer(_RETRY_PERIOD_S, self._ask_newcomers)
 
     def ask(self, message: Float64MultiArray) -> None:
         """Publishes an observation, as soon as there is a policy."""

@@ -18,7 +18,8 @@ from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, peers
 from humanoid_mujoco_ros.ros.conversions import BaseReadings, JointReadings
-from humanoid_mujoco_ros.ros.pairing import DEPTH, Freshness, PairingConfig, StampPairing
+from humanoid_mujoco_ros.ros.pairing import DEPTH, Freshness, StampPairing
+from humanoid_mujoco_ros.ros.shared_config import PairingConfig
 
 _BEST_EFFORT = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CHECK_PERIOD_S = 0.2

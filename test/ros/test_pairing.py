@@ -3,7 +3,8 @@
 
 import pytest
 
-from humanoid_mujoco_ros.ros.pairing import DEPTH, Freshness, PairingConfig, StampPairing
+from humanoid_mujoco_ros.ros.pairing import DEPTH, Freshness, StampPairing
+from humanoid_mujoco_ros.ros.shared_config import PairingConfig
 
 MS = 1_000_000
 
