@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-MAX_CHARACTERS = 300
-"""Length of a line and of a finding in the diagnostics."""
+from humanoid_mujoco_ros.ros.health import shortened
+
 PERIOD_S = 60.0
 MAX_LINES = 4
 """How many lines a log writes within PERIOD_S."""
@@ -25,13 +25,6 @@ class Logger(Protocol):
 
     def error(self, message: str) -> object:
         """Writes an error."""
-
-
-def cut(text: object) -> str:
-    """`text` on one line of at most MAX_CHARACTERS, without control characters."""
-    whole = str(text)
-    line = "".join(c if c.isprintable() else " " for c in whole[:MAX_CHARACTERS])
-    return line if len(whole) <= MAX_CHARACTERS else f"{line[:-1]}…"
 
 
 def kind(text: str) -> str:
@@ -74,7 +67,7 @@ class BoundedLog:
 
     def _line(self, text: object) -> str | None:
         now_s = self._clock()
-        line = cut(text)
+        line = shortened(text)
         recent = [kind for time_s, kind in self._written if now_s - time_s < PERIOD_S]
         if len(recent) == MAX_LINES or kind(line) in recent:
             self._left_out += 1
@@ -104,7 +97,7 @@ class FaultLog:
 
     def tell(self, fault: str | None) -> None:
         """Takes the present fault; None: nothing is wrong."""
-        now = None if fault is None else kind(cut(fault))
+        now = None if fault is None else kind(shortened(fault))
         if now == self._said:
             return
         if self._log.info(self._recovered) if fault is None else self._log.error(fault):

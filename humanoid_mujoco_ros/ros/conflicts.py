@@ -23,6 +23,8 @@ CHECK_PERIOD_S = 0.2
 """How often a node looks for a second commander or clock."""
 GHOST_S = 25.0
 """DDS keeps the publisher of a process that was killed for up to 20 s."""
+SETTLE_S = 1.0
+"""So long after a conflict every commander has noticed that it is the only one again."""
 _BOTH_COMMAND = 30
 """Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
 themselves wait twice as long, so that the robot has noticed before it hears neither."""
@@ -44,9 +46,10 @@ class Sources:
     that one ghost after another never adds up to a conflict.
     """
 
-    def __init__(self, node: Node, topic: str) -> None:
-        """Watches `topic` through the eyes of `node`."""
+    def __init__(self, node: Node, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches `topic` through the eyes of `node`; `clock` is steady [s]."""
         self._node = node
+        self._clock = clock
         self._topic = node.resolve_topic_name(topic)
         self._first_seen_s: dict[bytes, float] = {}
         self._subscriptions: list[Subscription] = []
@@ -58,7 +61,7 @@ class Sources:
         different = sorted(set(names.values()))
         if len(different) > 1:
             return f"several nodes publish {self._topic}: {', '.join(different)}"
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._first_seen_s = {gid: self._first_seen_s.get(gid, now_s) for gid in names}
         if len(names) < 2:
             self._stop_listening()
@@ -98,9 +101,9 @@ class CommandSources(Sources):
     come from two nodes. In lockstep, where every command makes a state, only GHOST_S tells.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Watches through the eyes of `node`."""
-        super().__init__(node, COMMANDS)
+    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches through the eyes of `node`; see Sources."""
+        super().__init__(node, COMMANDS, clock)
         self._surplus: int | None = None
         self._limit = _BOTH_COMMAND
 
@@ -201,3 +204,19 @@ class ConflictGuard:
             self._logger.info(self._relief)
         if self._on_change is not None:
             self._on_change()
+
+
+def guard_commands(
+    node: Node, consequence: str, relief: str, on_change: Callable[[], None] | None = None
+) -> ConflictGuard:
+    """Watches that one node commands the joints; see ConflictGuard."""
+    return ConflictGuard(node, CommandSources(node), consequence, relief, on_change)
+
+
+def guard_clock(node: Node) -> ConflictGuard:
+    """Watches that one node publishes /clock."""
+    remedy = (
+        "time jumps back and forth; set publish_clock to false (humanoid sim --no-clock, "
+        "clock:=false) on all simulations but one"
+    )
+    return ConflictGuard(node, ClockSources(node), remedy, "one node publishes /clock again")

@@ -4,39 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, cut
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.health import ERROR as ERROR
+from humanoid_mujoco_ros.ros.health import OK as OK
+from humanoid_mujoco_ros.ros.health import WARN as WARN
+from humanoid_mujoco_ros.ros.health import Health as Health
+from humanoid_mujoco_ros.ros.health import shortened
 
 PERIOD_S = 1.0
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
-
-
-@dataclass
-class Health:
-    """One status: a level, what is wrong in plain words, and figures."""
-
-    level: bytes = OK
-    message: str = "ok"
-    values: dict[str, object] = field(default_factory=dict)
-
-    def report(self, level: bytes, message: str) -> None:
-        """Adds a finding; the worst one gives the level and leads the message."""
-        message = cut(message)
-        if self.level == OK:
-            self.level, self.message = level, message
-        elif level > self.level:
-            self.level, self.message = level, f"{message}; {self.message}"
-        else:
-            self.message = f"{self.message}; {message}"
+_LONGEST_VALUE = 2000
+"""Longest message or value of a status; the recorder's list of topics may be long."""
 
 
 class Rejections:
@@ -52,7 +36,7 @@ class Rejections:
     def add(self, reason: object) -> None:
         """Notes a refused message."""
         self.count += 1
-        self.last = cut(reason)
+        self.last = shortened(reason)
         self._log.error(f"refused: {self.last}")
 
     def report_to(self, health: Health) -> None:
@@ -88,18 +72,17 @@ class DiagnosticsPublisher:
 
     def publish(self) -> None:
         """Publishes the health now."""
-        health = (
-            self._guarded_health(self._node)
-            if isinstance(self._node, GuardedNode)
-            else (self._collect())
-        )
+        if isinstance(self._node, GuardedNode):
+            health = self._guarded_health(self._node)
+        else:
+            health = self._collect()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status.append(
             DiagnosticStatus(
                 level=health.level,
                 name=self._name,
-                message=health.message,
+                message=shortened(health.message, _LONGEST_VALUE),
                 hardware_id=self._hardware_id,
                 values=to_key_values(health.values),
             )
@@ -121,8 +104,16 @@ class DiagnosticsPublisher:
 
 
 def to_key_values(values: Mapping[str, object]) -> list[KeyValue]:
-    """Figures as message; floats with six significant digits."""
+    """Figures as message; floats with six significant digits, long texts cut."""
     return [
-        KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
+        KeyValue(
+            key=key,
+            value=f"{value:.6g}" if isinstance(value, float) else _text(value),
+        )
         for key, value in values.items()
     ]
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else shortened(text, _LONGEST_VALUE)

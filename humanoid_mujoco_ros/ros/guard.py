@@ -16,7 +16,8 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, Logger, cut
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, Logger
+from humanoid_mujoco_ros.ros.health import shortened
 
 
 class CallbackErrors:
@@ -32,7 +33,7 @@ class CallbackErrors:
     def add(self, where: str, error: Exception) -> str:
         """Notes what was raised; returns it in one line."""
         self.count += 1
-        self.last = cut(f"{where}: {describe(error)}")
+        self.last = shortened(f"{where}: {describe(error)}")
         self._log.error(self.last)
         return self.last
 

@@ -15,8 +15,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.logging import LoggingSeverity
 
 from humanoid_mujoco_ros.policy.stop_record import StopRecord
-from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, cut
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.health import shortened
 
 
 class ManagedNode(GuardedNode, LifecycleNode):
@@ -97,10 +98,10 @@ class ManagedNode(GuardedNode, LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the work."""
         try:
-            self.get_logger().info(cut(self.load()))
+            self.get_logger().info(shortened(self.load()))
         except ValueError as error:
             self.error = str(error)
-            self.get_logger().error(cut(error))
+            self.get_logger().error(shortened(error))
             return TransitionCallbackReturn.FAILURE
         self.error = None
         return TransitionCallbackReturn.SUCCESS
@@ -151,4 +152,4 @@ class ManagedNode(GuardedNode, LifecycleNode):
         try:
             change()
         except OSError as error:
-            self.get_logger().error(cut(f"the next process will not know of this: {error}"))
+            self.get_logger().error(shortened(f"the next process will not know of this: {error}"))

@@ -15,8 +15,8 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from humanoid_mujoco_ros.ros.bounded_log import cut
 from humanoid_mujoco_ros.ros.guard import GuardedNode, describe
+from humanoid_mujoco_ros.ros.health import shortened
 
 _create_executor: Callable[[], Executor] = SingleThreadedExecutor
 with contextlib.suppress(ImportError):  # before Jazzy's rclpy 7.1.4
@@ -93,4 +93,4 @@ def _destroy(node: GuardedNode) -> None:
     try:
         node.destroy_node()
     except Exception as error:  # the process ends anyway, and orderly
-        sys.stderr.write(cut(f"error: at the end: {describe(error)}") + "\n")
+        sys.stderr.write(shortened(f"error: at the end: {describe(error)}") + "\n")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logs stay short, whatever comes in."""
 
-from humanoid_mujoco_ros.ros.bounded_log import MAX_CHARACTERS, BoundedLog, FaultLog, cut
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, FaultLog
+from humanoid_mujoco_ros.ros.health import MAX_TEXT, shortened
 
 
 class Log:
@@ -25,11 +26,11 @@ class Log:
 
 
 def test_a_text_becomes_one_short_line():
-    assert cut("two\nlines\x1b[2J") == "two lines [2J"
-    long = cut("name " * 100_000)
-    assert len(long) == MAX_CHARACTERS
+    assert shortened("two\nlines\x1b[2J") == "two lines [2J"
+    long = shortened("name " * 100_000)
+    assert len(long) == MAX_TEXT
     assert long.endswith("…")
-    assert cut("n" * MAX_CHARACTERS) == "n" * MAX_CHARACTERS
+    assert shortened("n" * MAX_TEXT) == "n" * MAX_TEXT
 
 
 def test_lines_that_differ_in_their_numbers_are_written_once_a_minute_and_counted():
