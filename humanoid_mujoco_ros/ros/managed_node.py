@@ -109,29 +109,24 @@ class ManagedNode(GuardedNode, LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Starts the work."""
         self._remember(self._stops.clear)
-        self.start()
         self._is_active = True
-        return super().on_activate(state)
+        return self._attempt(self.start)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops the work."""
-        self._stop("deactivate")
-        return super().on_deactivate(state)
+        return self._attempt(functools.partial(self._stop, "deactivate"))
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unloads the work."""
-        self.unload()
-        return TransitionCallbackReturn.SUCCESS
+        return self._attempt(self.unload)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops the work for good."""
-        self._stop("shutdown")
-        return TransitionCallbackReturn.SUCCESS
+        return self._attempt(functools.partial(self._stop, "shutdown"))
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops the work after a call that failed half-way."""
-        self._stop("a lifecycle call that failed")
-        return TransitionCallbackReturn.SUCCESS
+        return self._attempt(functools.partial(self._stop, "a lifecycle call that failed"))
 
     def on_service_error(self, where: str, request: Any, response: Any, error: Exception) -> None:
         """Refuses a lifecycle call that does not apply; notes every other error."""
@@ -143,10 +138,21 @@ class ManagedNode(GuardedNode, LifecycleNode):
             return
         super().on_service_error(where, request, response, error)
 
+    def _attempt(self, step: Callable[[], None]) -> TransitionCallbackReturn:
+        """Does it; rclpy itself would say nothing of an exception."""
+        try:
+            step()
+        except Exception as error:
+            self.callback_errors.add("lifecycle", error)
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
     def _stop(self, by: str) -> None:
         self._is_active = False
-        self.stop()
-        self._remember(functools.partial(self._stops.stop, by))
+        try:
+            self.stop()
+        finally:
+            self._remember(functools.partial(self._stops.stop, by))
 
     def _remember(self, change: Callable[[], None]) -> None:
         try:

@@ -355,6 +355,25 @@ def test_a_robot_that_repeats_its_state_is_silent(graph, states, measurements, a
     assert measurements.observations[-1].data[0] == states[1].qpos[2]
 
 
+@pytest.mark.parametrize("ages_ms", [(10, 0), (0, 10, 20, 30, 40), (40, 30, 20, 10, 0)])
+def test_a_frozen_state_whose_stamps_go_round_is_not_new(graph, states, measurements, ages_ms):
+    graph.start("observation_node", PATIENT)
+    health = graph.health()
+    measurements.find_node()
+    start_ns = time.time_ns()
+
+    def is_refused():
+        for age_ms in ages_ms:
+            measurements.send(states[0], start_ns - age_ms * 1_000_000)
+        return (
+            "stamps jump" in health.messages.get("observation_node", "")
+            and health.levels["observation_node"] == 2
+        )
+
+    graph.spin_until(is_refused)
+    assert len(measurements.observations) <= len(ages_ms)
+
+
 def test_a_backlog_is_not_taken_for_the_present(graph, states, measurements):
     graph.start("observation_node", PATIENT)
     health = graph.health()

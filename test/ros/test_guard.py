@@ -114,6 +114,8 @@ class Worker(ManagedNode):
 
     def start(self):
         self.is_working = True
+        if self.fault is not None:
+            raise self.fault
 
     def stop(self):
         self.is_working = False
@@ -162,6 +164,19 @@ def test_work_that_cannot_be_loaded_says_why(graph, worker):
     worker.fault = None
     assert change(graph, Transition.TRANSITION_CONFIGURE)
     assert worker.error is None
+
+
+def test_work_that_fails_at_its_start_is_stopped_and_said(graph, worker):
+    assert change(graph, Transition.TRANSITION_CONFIGURE)
+    worker.fault = KeyError("surprise")
+    assert not change(graph, Transition.TRANSITION_ACTIVATE)
+    assert not worker.is_working
+    assert "KeyError: 'surprise'" in worker.callback_errors.last
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    worker.fault = None
+    assert change(graph, Transition.TRANSITION_CONFIGURE)
+    assert change(graph, Transition.TRANSITION_ACTIVATE)
+    assert worker.is_working
 
 
 def test_what_was_stopped_in_a_run_stays_so_until_somebody_starts_it(graph, tmp_path):
