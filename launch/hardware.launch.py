@@ -76,7 +76,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
     stay_local(options.network)
-    overrides = Path(tempfile.mkdtemp(prefix="humanoid_")) / "overrides.yaml"
+    directory = Path(tempfile.mkdtemp(prefix="humanoid_"))
+    overrides = directory / "overrides.yaml"
+    nodes["policy_node"]["run_directory"] = str(directory)
     write_parameters(overrides, nodes)
     drivers = [
         Node(

@@ -117,6 +117,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     stay_local(options.network)
     directory = Path(tempfile.mkdtemp(prefix="humanoid_"))
     overrides = directory / "overrides.yaml"
+    nodes["policy_node"]["run_directory"] = str(directory)
     write_parameters(overrides, nodes)
     follows_clock = {"use_sim_time": is_true("use_sim_time")}
     actions: list[LaunchDescriptionEntity] = []

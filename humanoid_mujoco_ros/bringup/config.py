@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
-from humanoid_mujoco_ros.nodes.policy_node import PolicyConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
+from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
 from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
@@ -31,9 +31,9 @@ RENAMED = {"path": "model"}
 NODE_CONFIGS: dict[str, tuple[type, ...]] = {
     "simulation_node": (ModelConfig, SimulationConfig, LoopConfig, InterfaceConfig),
     "policy_node": (ModelConfig, PolicyConfig),
-    "observation_node": (ModelConfig, ObservationConfig),
-    "force_marker_node": (ModelConfig, MarkerConfig, SpringConfig),
-    "viewer_node": (ModelConfig, ViewerConfig, SpringConfig),
+    "observation_node": (ModelConfig, ObservationConfig, PairingConfig),
+    "force_marker_node": (ModelConfig, MarkerConfig, FramesConfig, PairingConfig, SpringConfig),
+    "viewer_node": (ModelConfig, ViewerConfig, FramesConfig, PairingConfig, SpringConfig),
 }
 """Node → the configurations that its parameters make."""
 NODE_PARAMETERS = {

@@ -18,9 +18,9 @@ from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
-from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 
@@ -67,6 +67,7 @@ def processes(
     options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes that drive the robot; `directory` keeps a file of their parameters."""
+    nodes["policy_node"]["run_directory"] = str(directory)
     arguments = node_arguments(options.config, options.namespace, nodes, directory)
     return [node_process(node, arguments, restart=True) for node in nodes]
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
-from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
@@ -23,6 +22,7 @@ from humanoid_mujoco_ros.ros import (
     runtime,
     topics,
 )
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
 from humanoid_mujoco_ros.ros.loop_health import LoopReport, LoopReporter, summary
 from humanoid_mujoco_ros.ros.state_publisher import InterfaceConfig as InterfaceConfig
@@ -33,7 +33,7 @@ from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 
-class SimulationNode(Node):
+class SimulationNode(GuardedNode):
     """Steps the simulation and publishes what a robot would.
 
     Publishes (every control tick): joint_states, odom, imu/data, left_foot/wrench,

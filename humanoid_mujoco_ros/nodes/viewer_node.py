@@ -11,7 +11,6 @@ from functools import partial
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import WrenchStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import locate
@@ -19,8 +18,10 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, SimulationClient
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
 from humanoid_mujoco_ros.ros.viewer_readings import ReadingsCollector
 from humanoid_mujoco_ros.ros.wrench_publisher import WrenchPublisher
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
@@ -31,7 +32,7 @@ _NICENESS = 10
 """A picture may come late; a command may not."""
 
 
-class ViewerNode(Node):
+class ViewerNode(GuardedNode):
     """Serves a page that shows the robot, and lets people push it, stop it and load a policy.
 
     Subscribes: joint_states, odom, left_foot/wrench, right_foot/wrench, /diagnostics.
@@ -41,8 +42,8 @@ class ViewerNode(Node):
     Calls: simulation/pause, simulation/step, simulation/reset; simulation_node's set_parameters;
     policy_node's get_state, change_state and set_parameters.
 
-    Parameters: the fields of ViewerConfig, of SpringConfig, of ModelConfig (its path as `model`),
-    and `joint_map`.
+    Parameters: the fields of ViewerConfig, SpringConfig, FramesConfig, PairingConfig and
+    ModelConfig (its path as `model`), and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -72,14 +73,15 @@ class ViewerNode(Node):
             self._simulation,
             PolicyClient(self, self._caller),
         )
-        self._wrenches = WrenchPublisher(self, config.frame_prefix)
+        prefix = parameters.declare(self, FramesConfig).frame_prefix
+        self._wrenches = WrenchPublisher(self, prefix)
         self._listener = RobotListener(
             self,
             self._posed,
             joint_map,
             self.on_state,
             self._rejections.add,
-            config.pairing_tolerance_s,
+            parameters.declare(self, PairingConfig),
         )
         self._readings = ReadingsCollector(self._board, self._listener)
         for side, _, _ in robot.foot_sensors:

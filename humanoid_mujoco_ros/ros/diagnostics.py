@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.health import ERROR as ERROR
 from humanoid_mujoco_ros.ros.health import OK as OK
 from humanoid_mujoco_ros.ros.health import WARN as WARN
@@ -19,7 +19,6 @@ from humanoid_mujoco_ros.ros.health import shortened
 
 PERIOD_S = 1.0
 
-_LOG_PERIOD_S = 5.0
 _LONGEST_VALUE = 2000
 """Longest message or value of a status; the recorder's list of topics may be long."""
 
@@ -28,10 +27,8 @@ class Rejections:
     """Counts the messages that a node refused, and keeps the last reason."""
 
     def __init__(self, node: Node) -> None:
-        """Starts at zero; `node` logs the reasons, not more often than every 5 s."""
-        self._logger = node.get_logger()
-        self._next_log_s = -math.inf
-        self._logged = 0
+        """Starts at zero; `node` logs the reasons, each kind once a minute."""
+        self._log = BoundedLog(node.get_logger)
         self._reported = 0
         self.count = 0
         self.last = ""
@@ -40,13 +37,7 @@ class Rejections:
         """Notes a refused message."""
         self.count += 1
         self.last = shortened(reason)
-        now_s = time.monotonic()
-        if now_s < self._next_log_s:
-            return
-        others = self.count - self._logged - 1
-        self._logger.error(f"refused: {self.last}" + (f" ({others} more before)" * (others > 0)))
-        self._logged = self.count
-        self._next_log_s = now_s + _LOG_PERIOD_S
+        self._log.error(f"refused: {self.last}")
 
     def report_to(self, health: Health) -> None:
         """Adds the count, and an ERROR when it grew since the last report."""
@@ -81,7 +72,10 @@ class DiagnosticsPublisher:
 
     def publish(self) -> None:
         """Publishes the health now."""
-        health = self._collect()
+        if isinstance(self._node, GuardedNode):
+            health = self._guarded_health(self._node)
+        else:
+            health = self._collect()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status.append(
@@ -94,6 +88,19 @@ class DiagnosticsPublisher:
             )
         )
         self._publisher.publish(message)
+
+    def _guarded_health(self, node: GuardedNode) -> Health:
+        """The node's health, with what its callbacks raised; its own failure is told as well."""
+        try:
+            health = self._collect()
+        except Exception as error:
+            node.callback_errors.add("diagnostics", error)
+            health = Health()
+        fault = node.callback_errors.take()
+        if fault is not None:
+            health.report(ERROR, fault)
+        health.values["callback_errors"] = node.callback_errors.count
+        return health
 
 
 def to_key_values(values: Mapping[str, object]) -> list[KeyValue]:

@@ -16,8 +16,9 @@ names."""
 
 
 def shortened(text: object, longest: int = MAX_TEXT) -> str:
-    """The text, cut to at most `longest` characters, on one line."""
-    line = " ".join(str(text)[: 2 * longest].split())
+    """The text, cut to at most `longest` characters, on one line, without control characters."""
+    printable = (c if c.isprintable() else " " for c in str(text)[: 2 * longest])
+    line = " ".join("".join(printable).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
@@ -31,6 +32,7 @@ class Health:
 
     def report(self, level: bytes, message: str) -> None:
         """Adds a finding; the worst one gives the level and leads the message."""
+        message = shortened(message)
         if self.level == OK:
             self.level, self.message = level, message
         elif level > self.level:

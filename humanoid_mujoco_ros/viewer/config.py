@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -21,10 +20,6 @@ class ViewerConfig:
     """Origins of proxies that may show the page, separated by spaces: https://robot.example."""
     frame_rate_hz: float = 30.0
     """Frames per second that the browsers get, 1 to 60."""
-    frame_prefix: str = ""
-    """The simulation's, which goes before the name of the link that is pushed."""
-    pairing_tolerance_s: float = 0.0
-    """How far the stamps of joint_states and odom may differ."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -36,10 +31,6 @@ class ViewerConfig:
             raise ValueError(f"frame_rate_hz must be within 1 and 60, not {self.frame_rate_hz}")
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port must be within 1 and 65535, not {self.port}")
-        if not (math.isfinite(self.pairing_tolerance_s) and self.pairing_tolerance_s >= 0):
-            raise ValueError(
-                f"pairing_tolerance must be finite and not negative, not {self.pairing_tolerance_s}"
-            )
         for origin in self.origins:
             if not _is_origin(origin):
                 raise ValueError(
