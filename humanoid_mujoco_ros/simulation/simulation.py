@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M as HEALTHY_HEIGHT_M
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
 from humanoid_mujoco_ros.simulation.drive import actuators_of
