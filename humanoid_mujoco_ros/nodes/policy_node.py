@@ -231,7 +231,7 @@ class PolicyNode(LifecycleNode):
 
     def _check_sources(self) -> None:
         """Stops while another node commands the joints too."""
-        conflict = self._sources.conflict()
+        conflict = self._sources.conflict() or ""
         if conflict and not self._conflict and self._subscription is not None:
             self._send(self._zero)
             self.get_logger().error(f"{conflict}: commanding no longer")
