@@ -72,8 +72,9 @@ class SimulationNode(GuardedNode):
         )
         self._loop = self._create_loop(simulation, config)
         self._reporter = LoopReporter(config.mode, self._report())
-        self._commanders = conflicts.guard_commands(
-            self, "all commands are refused", "one node commands the joints again"
+        sources = conflicts.CommandSources(self)
+        self._commanders = conflicts.ConflictGuard(
+            self, sources, "all commands are refused", "one node commands the joints again"
         )
         self._clocks = conflicts.guard_clock(self) if interface.publish_clock else None
         self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)

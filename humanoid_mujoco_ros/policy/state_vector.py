@@ -7,6 +7,7 @@ observe (Hopper and Walker2d before they clip the velocities); the joints' effor
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,6 +85,10 @@ class StateVector:
             start += count
         self.layout: tuple[Block, ...] = tuple(blocks)
         self.size = start
+
+    def of_data(self, data: mujoco.MjData) -> Float64Array:
+        """The vector (size,) of a MuJoCo state; a new array."""
+        return self.of(data.qpos, data.qvel, data.qfrc_actuator)
 
     def of(
         self, qpos: Float64Array, qvel: Float64Array, qfrc_actuator: Float64Array

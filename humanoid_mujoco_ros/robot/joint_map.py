@@ -80,6 +80,11 @@ class JointMap:
         of_model: Float64Array = self._signs * (positions - self._offsets)
         return of_model
 
+    def positions_to_robot(self, positions: Float64Array) -> Float64Array:
+        """The robot's positions (n,) [rad] of the model's, both in the model's order."""
+        of_robot: Float64Array = self._signs * positions + self._offsets
+        return of_robot
+
     def signed(self, values: Float64Array) -> Float64Array:
         """Velocities or efforts (n,), from the robot's to the model's or back."""
         other: Float64Array = self._signs * values

@@ -43,9 +43,6 @@ def urdf(model: RobotModel, tree: LinkTree | None = None) -> str:
     Args:
         model: The robot.
         tree: Its links, where they are at hand.
-
-    Raises:
-        ModelError: The model's names do not make a tree of links.
     """
     tree = tree or LinkTree(model)
     robot = ElementTree.Element("robot", name=model.name)

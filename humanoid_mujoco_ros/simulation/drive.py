@@ -72,16 +72,6 @@ class PositionDrives:
         self._is_limp = False
         self._is_holding = False
 
-    def set_gains(self, kp: Float64Array, kd: Float64Array) -> None:
-        """Changes the drives, as a policy that was trained with others wants it.
-
-        Args:
-            kp: (n,) [N·m/rad], by joint.
-            kd: (n,) [N·m·s/rad], by joint.
-        """
-        self._kp, self._kd = kp[self._driven].copy(), kd[self._driven].copy()
-        self._set_power(limp=self._is_limp)
-
     def reset(self, data: mujoco.MjData) -> None:
         """Holds the pose in which the episode starts."""
         self._is_holding = False

@@ -23,9 +23,9 @@ _MAX_LATENCIES = 10_000
 
 @dataclass(frozen=True)
 class Command:
-    """Joint efforts and the time of their arrival."""
+    """A command by joint and the time of its arrival."""
 
-    efforts: Float64Array
+    values: Float64Array
     """(n,) [N·m], by joint."""
     time_s: float
     """On the steady clock."""
@@ -52,13 +52,13 @@ class Inbox:
 
     # For any thread.
 
-    def put_command(self, efforts: Float64Array) -> None:
-        """Hands over a command (n,) [N·m] by joint; it answers the state published last."""
+    def put_command(self, values: Float64Array) -> None:
+        """Hands over a command (n,), by joint; it answers the state published last."""
         now_s = time.monotonic()
         with self._changed:
             if not self._has_answer:
                 self._latencies_s.append(now_s - self._asked_time_s)
-            self._command = Command(efforts, now_s)
+            self._command = Command(values, now_s)
             self._has_answer = True
             # In real time the physics thread sleeps on until its tick.
             if self._is_command_awaited:

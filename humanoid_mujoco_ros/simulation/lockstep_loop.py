@@ -60,10 +60,10 @@ class LockstepLoop(PhysicsLoop):
             self._publish(ask=bool(self._asked))
         return True
 
-    def _efforts(self) -> Float64Array:
+    def _next_command(self) -> Float64Array | None:
         command = self._inbox.take_command()
         self._update(watchdog="ok")
-        return self._zero if command is None else command.efforts
+        return None if command is None else command.values
 
     def _answer(self) -> None:
         """Does what was waiting for the command."""

@@ -123,7 +123,6 @@ class PhysicsLoop(ABC):
         self._on_state = on_state
         self._policies = policies
         self._inbox = Inbox()
-        self._zero = np.zeros(len(simulation.robot.joints))
         self._wrench_times_s: dict[str, float] = {}
         self._fall_time_ns: int | None = None
         self._status = LoopStatus()
@@ -151,9 +150,9 @@ class PhysicsLoop(ABC):
         """Simulated seconds per wall second that the loop aims at; NaN: as fast as it can."""
         return math.nan
 
-    def command(self, efforts: Float64Array) -> None:
-        """Takes a command (n,) [N·m] by joint, checked by the caller."""
-        self._inbox.put_command(efforts)
+    def command(self, values: Float64Array) -> None:
+        """Takes a command (n,), by joint, checked by the caller; see `Simulation.step`."""
+        self._inbox.put_command(values)
 
     def push(self, link: str, wrench: Wrench) -> None:
         """Applies an external wrench to `link`, in its frame, until it times out.
@@ -195,8 +194,8 @@ class PhysicsLoop(ABC):
         """Publishes the first state and ticks until the inbox closes or the duration is over."""
 
     @abstractmethod
-    def _efforts(self) -> Float64Array:
-        """The efforts (n,) [N·m] of the next tick."""
+    def _next_command(self) -> Float64Array | None:
+        """The command (n,) of the next tick, see `Simulation.step`; None: there is none."""
 
     @abstractmethod
     def _step_paused(self) -> None:
@@ -237,10 +236,10 @@ class PhysicsLoop(ABC):
         self._inbox.forget()
 
     def _tick(self) -> None:
-        efforts = self._efforts()
+        command = self._next_command()
         self._update_wrenches()
         try:
-            self._state = self._simulation.step(efforts)
+            self._state = self._simulation.step(command)
         except FloatingPointError as error:
             self._update(divergences=self._status.divergences + 1, last_divergence=str(error))
             self._begin_episode()

@@ -90,15 +90,15 @@ class RealTimeLoop(PhysicsLoop):
         self._publish(ask=True)
         return True
 
-    def _efforts(self) -> Float64Array:
+    def _next_command(self) -> Float64Array | None:
         command = self._inbox.take_command()
         if command is None:
-            return self._zero
+            return None
         if time.monotonic() - command.time_s > self._command_timeout_s:
             self._update(watchdog="timeout")
-            return self._zero
+            return None
         self._update(watchdog="ok")
-        return command.efforts
+        return command.values
 
     def _wait_for_tick(self) -> None:
         """Waits for the next tick, serving requests; in slow motion it repeats the state."""

@@ -91,7 +91,7 @@ class Simulation:
         self._episode = -1
         self._dt = self._model.opt.timestep * robot.card.steps_per_control
         self._x_com = 0.0
-        body_weight = float(self._model.body_subtreemass[robot.base.body or 1]) * _STANDARD_GRAVITY
+        body_weight = float(self._model.body_subtreemass[robot.root]) * _STANDARD_GRAVITY
         self.largest_wrench = self.config.wrench_limit * body_weight
         self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
         self._applied = np.zeros(self._model.nv)

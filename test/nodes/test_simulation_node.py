@@ -302,7 +302,7 @@ def test_a_policy_that_is_killed_again_and_again_is_never_refused(graph, mode):
         start_s = start_s or time.monotonic()
     simulation.send_signal(signal.SIGINT)
     output, _ = simulation.communicate(timeout=60)
-    assert "refused" not in output
+    assert "refused" not in output, output
 
 
 @pytest.mark.slow

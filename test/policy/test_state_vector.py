@@ -11,6 +11,7 @@ from humanoid_mujoco_ros.policy.measurement import from_blocks
 from humanoid_mujoco_ros.policy.state_vector import StateVector
 from humanoid_mujoco_ros.robot.card import load_card
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 CARDS = Path(__file__).parents[2] / "config" / "robots"
@@ -63,6 +64,17 @@ def test_a_measurement_reads_the_blocks_back():
     efforts[robot.dof_indices] = state.joint_efforts
     observed = vector.of(state.qpos, state.qvel, efforts)
     assert observed.shape == (vector.size,)
+    posed = PosedModel(robot)
+    posed.set_state(
+        state.base_position,
+        state.base_quaternion_wxyz,
+        state.base_linear_velocity,
+        state.base_angular_velocity,
+        state.joint_positions,
+        state.joint_velocities,
+        state.joint_efforts,
+    )
+    np.testing.assert_allclose(vector.of_data(posed.data()), observed, atol=1e-12)
     blocks = {block.name: block.slice for block in vector.layout}
     read = from_blocks(observed, blocks, len(robot.joints))
     np.testing.assert_array_equal(read.joint_positions, state.joint_positions)

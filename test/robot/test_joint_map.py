@@ -37,6 +37,7 @@ def test_positions_are_turned_and_shifted_to_the_models(robot, joint_map):
     robot_positions = model_positions.copy()
     robot_positions[knee] = -1 * model_positions[knee] + 0.2
     np.testing.assert_allclose(joint_map.positions_of_robot(robot_positions), model_positions)
+    np.testing.assert_allclose(joint_map.positions_to_robot(model_positions), robot_positions)
 
 
 def test_velocities_and_efforts_change_sign_where_the_robot_turns_the_other_way(robot, joint_map):

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from loop_recorder import Recorder
 
 from humanoid_mujoco_ros.robot.card import Drive, RobotCard, StartPose
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 INERTIA, KP, KD, LIMIT = 0.5, 30.0, 1.5, 4.0
@@ -179,3 +181,16 @@ def test_one_simulations_limp_drives_leave_another_alone(tmp_path):
     limp.step(None)
     assert other.step(np.array([1.0])).joint_efforts[0] > 0
     assert Simulation(robot, STILL).step(np.array([1.0])).joint_efforts[0] > 0
+
+
+def test_the_loop_takes_power_from_the_drives_of_a_silent_policy(tmp_path):
+    robot = pendulum(tmp_path, drive=Drive(kp=KP, kd=0.0), gravity="0 0 -9.81")
+    config = LoopConfig(on_fall="stay")
+    simulation = Simulation(robot, STILL)
+    with Recorder(robot, config, simulation=simulation) as recorder:
+        recorder.loop.command(np.array([1.0]))
+        recorder.wait(lambda: recorder.states[-1].joint_efforts[0] > 0)
+        recorder.wait(lambda: recorder.states[-1].joint_efforts[0] == 0)
+        assert recorder.loop.take_status().watchdog == "timeout"
+        recorder.loop.command(np.array([1.0]))
+        recorder.wait(lambda: recorder.states[-1].joint_efforts[0] != 0)
