@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,9 +49,10 @@ class BagWriter:
         self.custom_data: dict[str, str] = {}
         if path.exists():
             raise BagError(f"{path} exists already; a recording never overwrites one")
+        self._file = path / f"{path.name}_0.mcap"
         try:
             path.mkdir(parents=True)
-            self._stream = (path / f"{path.name}_0.mcap").open("xb")
+            self._stream = self._file.open("xb")
         except OSError as error:
             raise BagError(f"cannot make {path}: {error.strerror}") from error
         self._writer = Writer(self._stream, compression=CompressionType.LZ4)
@@ -110,8 +112,17 @@ class BagWriter:
         self._writer.add_metadata(CUSTOM_DATA_RECORD, {key: value})
 
     def flush(self) -> None:
-        """Hands everything to the operating system, from where it survives this process."""
+        """Hands everything to the operating system, from where it survives this process.
+
+        Raises:
+            OSError: Nothing can be written, or the folder is gone or read-only by now, which the
+                system itself would only say when the bag is closed.
+        """
         self._writer.flush()
+        if not self._file.exists():
+            raise FileNotFoundError(errno.ENOENT, "the file is gone", str(self._file))
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "the folder is read-only", str(self.path))
 
     def close(self) -> None:
         """Writes the index and metadata.yaml."""
