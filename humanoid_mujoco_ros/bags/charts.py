@@ -212,7 +212,7 @@ def _add_panel(
         figure.add_scatter(
             x=times_s.astype(np.float32),
             y=values.astype(np.float32),
-            name=html.escape(line.label[:_MAX_NAME]),
+            name=_escaped(line.label),
             xaxis=f"x{across}",
             yaxis=f"y{up}",
             mode="lines",
@@ -253,11 +253,18 @@ def _add_panel(
     )
 
 
+def _escaped(text: str) -> str:
+    return html.escape(text[:_MAX_NAME])
+
+
 def _title(panel: Panel) -> str:
-    words = [f"<b>{html.escape(panel.title[:_MAX_NAME])}</b>"]
+    words = [f"<b>{_escaped(panel.title)}</b>"]
     words += [f"[{panel.unit}]"] if panel.unit else []
     if len(panel.lines) > 1:
-        words += [f'<span style="color:{line.color}">■ {line.label}</span>' for line in panel.lines]
+        words += [
+            f'<span style="color:{line.color}">■ {_escaped(line.label)}</span>'
+            for line in panel.lines
+        ]
     return "  ".join(words)
 
 

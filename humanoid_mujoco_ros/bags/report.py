@@ -14,7 +14,7 @@ import tyro
 from humanoid_mujoco_ros.bags.errors import BagError, exit_status, plain
 from humanoid_mujoco_ros.bags.reader import open_bag
 
-_MAX_REMARKS = 10
+_MAX_NOTES = 10
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,15 @@ def report(options: ReportOptions) -> int:
     with open_bag(path) as bag:
         run = read_run(bag, options.namespace)
         page = build(bag, run, analyse(run, options.fall_height))
+        notes = [*bag.problems, *run.notes]
     try:
         # A text of the bag may hold what UTF-8 cannot.
         output.write_bytes(page.html().encode("utf-8", "replace"))
     except OSError as error:
         raise BagError(f"cannot write {output}: {error.strerror}") from error
     print(plain(f"wrote {output}"))
-    for remark in page.remarks[:_MAX_REMARKS]:
-        print(plain(f"note: {remark}"), file=sys.stderr)
+    for note in notes[:_MAX_NOTES]:
+        print(plain(f"note: {note}"), file=sys.stderr)
     return 0
 
 

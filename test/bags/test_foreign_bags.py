@@ -19,6 +19,7 @@ import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.records import Chunk, DataEnd, Footer, Header
 
+from humanoid_mujoco_ros.bags.charts import Line, Marks, Panel, over_time
 from humanoid_mujoco_ros.bags.command import main
 from humanoid_mujoco_ros.bags.definitions import Definition
 from humanoid_mujoco_ros.bags.errors import BagError, plain
@@ -172,6 +173,16 @@ def test_a_page_runs_no_script_of_a_bag(tmp_path, capsys):
     assert pages[1].count("</script") == pages[0].count("</script")
     assert "alert(1)" in pages[1]
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_name_is_text_in_a_chart_too():
+    # Plotly makes tags of its labels into elements; a link is one of them.
+    line = Line("<a>", np.arange(3.0), np.arange(3.0))
+    panel = Panel('<a href="https://example.org">', "m", [line, line])
+    content = over_time([[panel]], Marks())
+    assert "href" in content
+    assert "\\u003ca" not in content
+    assert "<a" not in content
 
 
 def test_limits_that_are_no_numbers_are_none():
