@@ -37,6 +37,7 @@ def write(
     storage: StoragePlugin = StoragePlugin.MCAP,
     without: Collection[str] = (),
     namespace: str = "",
+    duration_s: float = DURATION_S,
     **options: Any,
 ) -> None:
     """Writes the run: it walks, is pushed twice, falls, lies, is put back and walks on.
@@ -46,7 +47,7 @@ def write(
     with Writer(path, version=9, storage_plugin=storage) as bag:
         robot = Robot(bag, without, namespace, **options)
         robot.latch()
-        for tick in range(round(DURATION_S * 1e9) // PERIOD_NS + 1):
+        for tick in range(round(duration_s * 1e9) // PERIOD_NS + 1):
             robot.tick(tick)
 
 
