@@ -26,7 +26,6 @@ from humanoid_mujoco_ros.bags.writer import CUSTOM_DATA_RECORD, BagWriter
 _MAX_METADATA_BYTES = 2**20
 _MAX_RATIO = 200
 """A whole file that zstd made more than this many times smaller is no recording of a robot."""
-_LAST_NS = 2**63 - 1
 _MAX_CUSTOM_DATA = 1000
 """Entries beside the messages that are kept."""
 
@@ -182,8 +181,6 @@ def _copy_mcap(path: Path, writer: BagWriter, custom_data: dict[str, str], unpac
             _add_channel(record, schemas.get(record.schema_id), writer)
         elif isinstance(record, Message):
             topic = topics[record.channel_id]
-            if record.log_time > _LAST_NS:
-                raise BagError(f"a message of {topic} has the stamp {record.log_time} ns")
             writer.write(topic, record.log_time, record.publish_time, unpack(record.data))
         elif isinstance(record, Metadata) and record.name == CUSTOM_DATA_RECORD:
             room = _MAX_CUSTOM_DATA - len(custom_data)

@@ -18,6 +18,7 @@ from humanoid_mujoco_ros.bags.errors import BagError
 
 _METADATA_VERSION = 9
 """rosbag2's of Jazzy and later."""
+_LAST_NS = 2**63 - 1
 CUSTOM_DATA_RECORD = "custom_data"
 """MCAP metadata record with what metadata.yaml's custom_data will hold once the bag is closed."""
 
@@ -59,7 +60,7 @@ class BagWriter:
         self._writer.start(profile="ros2", library="humanoid_mujoco_ros")
         self._schemas: dict[str, int] = {}
         self._topics: dict[str, _Topic] = {}
-        self._first_ns = 2**63 - 1
+        self._first_ns = _LAST_NS
         self._last_ns = 0
 
     def has_topic(self, name: str) -> bool:
@@ -98,7 +99,12 @@ class BagWriter:
             received_ns: The stamp by which bags are ordered and played.
             published_ns: When the publisher sent it; kept in MCAP only.
             data: The message.
+
+        Raises:
+            BagError: The stamp is none that every reader can take.
         """
+        if not 0 <= received_ns <= _LAST_NS:
+            raise BagError(f"a message of {topic} has the stamp {received_ns} ns")
         entry = self._topics[topic]
         entry.count += 1
         self._writer.add_message(entry.channel, received_ns, data, published_ns, entry.count)

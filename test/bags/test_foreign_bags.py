@@ -469,6 +469,15 @@ def test_mutilated_bags_end_in_a_report_or_in_one_line(seed, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stamp_ns", [-1, 2**63])
+def test_a_stamp_beyond_time_is_refused(stamp_ns, tmp_path):
+    writer = BagWriter(tmp_path / "run")
+    writer.add_topic("/notes", "std_msgs/msg/String", Definition("string data\n", ""), [])
+    with pytest.raises(BagError, match=f"/notes has the stamp {stamp_ns} ns"):
+        writer.write("/notes", stamp_ns, 0, b"")
+    writer.close()
+
+
 def test_a_failed_repair_keeps_what_was_there(tmp_path):
     path = written(tmp_path / "run")
     with pytest.raises(BagError, match="exists already"):
