@@ -25,8 +25,7 @@ SETTLE_S = 1.0
 """So long after a conflict every commander has noticed that it is the only one again."""
 _STEPS_BACK = 10
 """Steps back of the sequence number that prove two publishers: at 100 Hz two make them in 0.1 s. A
-publisher among them waits for twice as many, so that the robot has noticed before both are silent.
-"""
+publisher among them waits for three times as many, so that the robot notices it first."""
 _WITHIN_S = 5.0
 """A restart makes one step back, and nothing restarts so often in this time."""
 _EVERYONE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -154,7 +153,7 @@ class Sources:
             self._stop_listening()
         if self._ears is None:
             publishes = any(p.topic_name == self._topic for p in self._node.publishers)
-            steps = (2 if publishes else 1) * _STEPS_BACK
+            steps = (3 if publishes else 1) * _STEPS_BACK
             self._ears = Ears(self._node, self._message_type, self._topic, steps, self._clock)
         if self._ears.hears_two():
             self._heard = gids
