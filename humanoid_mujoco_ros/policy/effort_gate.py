@@ -80,7 +80,6 @@ class EffortGate:
     def stop(self) -> Float64Array | None:
         """Lets nothing through any more."""
         was_started, self.is_started = self.is_started, False
-        self._waiting = None
         return self._zero() if was_started else None
 
     def on_conflict(self, conflict: str | None) -> Float64Array | None:

@@ -34,7 +34,7 @@ def bag_path(tmp_path_factory):
     try:
         health = graph.health()
         recorder = start_recorder(graph, path)
-        graph.start("policy_node", {"autostart": False, "observation_timeout": 0.0})
+        graph.start("policy_node", {"autostart": False, "mode": "lockstep"})
         simulation = graph.start(
             "simulation_node",
             {"mode": "lockstep", "seed": SEED, "duration": DURATION_S, "fall_reset_delay": 0.5},

@@ -285,7 +285,7 @@ def test_two_commanders_of_one_name_are_refused_at_once(graph, simulation, polic
 @pytest.mark.parametrize("mode", ["realtime", "lockstep"])
 def test_a_policy_that_is_killed_again_and_again_is_never_refused(graph, mode):
     """Each leaves a ghost behind, and together they haunt the graph for longer than GHOST_S."""
-    policy_parameters = {"observation_timeout": 0.0 if mode == "lockstep" else 1.0}
+    policy_parameters = {"mode": mode, "observation_timeout": 1.0}
     simulation = graph.start("simulation_node", {"on_fall": "stay", "mode": mode})
     states = graph.listen(JointState, "joint_states", 100)
     start_s = None

@@ -151,3 +151,13 @@ def test_a_stop_forgets_the_observation_that_waits():
     robot.gate.start()
     robot.is_listening = True
     assert robot.gate.on_tick(0.01) is None
+
+
+def test_the_wait_for_the_robot_begins_with_each_start():
+    robot = Robot(observation_timeout_s=0.0)
+    robot.is_listening = False
+    robot.gate.on_observation(WANTED, 0.0)
+    robot.gate.stop()
+    robot.gate.start()
+    assert robot.gate.on_observation(WANTED, 100.0) is None
+    assert robot.gate.on_tick(101.0) is not None
