@@ -17,12 +17,14 @@ class RawBrowser:
 
     Attributes:
         values: Label → value of every control of the panel.
+        is_alive: Whether it answers when the server asks for a sign of life.
     """
 
     def __init__(self, port: int) -> None:
         protocol = f"viser-v{viser.__version__}"
         self.socket = connect(f"ws://127.0.0.1:{port}", subprotocols=[protocol], max_size=None)
         self.values: dict[str, Any] = {}
+        self.is_alive = False
         self._labels: dict[str, str] = {}
         camera = {"wxyz": [1, 0, 0, 0], "position": [3, 0, 1], "fov": 1.0, "near": 0.1, "far": 9.0}
         camera |= {"image_height": 100, "image_width": 100, "look_at": [0, 0, 1]}
@@ -76,6 +78,9 @@ class RawBrowser:
                 self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "LocalStorageGetItemRequestMessage" and self.is_alive:
+            answer = {"value": None, "error": None, "request_uuid": message["request_uuid"]}
+            self.send("LocalStorageGetItemResponseMessage", **answer)
         label = (message.get("props") or {}).get("label")
         if label is not None and "uuid" in message and message["type"] != "GuiFolderMessage":
             self._labels[message["uuid"]] = label

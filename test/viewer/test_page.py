@@ -223,6 +223,18 @@ def test_a_browser_without_a_sign_of_life_loses_the_robot(stage, browser):
     assert time.monotonic() - start_s > 1.0
 
 
+def test_a_browser_with_signs_of_life_keeps_the_robot(stage, browser):
+    browser.is_alive = True
+    browser.drag("start")
+    stage.until(lambda: stage.page.on_state(0))
+    start_s = time.monotonic()
+    while time.monotonic() < start_s + 3.0:  # a silent one loses it after 2 s
+        stage.draw()
+        assert stage.page.on_state(0)
+    browser.is_alive = False
+    stage.until(lambda: not stage.page.on_state(0))
+
+
 def test_a_flood_of_drags_makes_no_thread_and_no_wrench_that_is_not_finite(stage, browser):
     browser.drag("start")
     stage.until(lambda: stage.page.on_state(0))
