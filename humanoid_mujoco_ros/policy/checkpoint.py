@@ -36,6 +36,9 @@ TORCH_STARTS = (b"PK\x03\x04", b"\x80")
 HUMANOID_V4_RATE_HZ = 1.0 / (0.003 * 5)
 """Control rate of Gymnasium's Humanoid-v4, at which CleanRL's published models were trained."""
 
+RATE_TOLERANCE = 0.01
+"""A policy may run at a control rate that differs by this share from that of its training."""
+
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
@@ -142,12 +145,7 @@ class Checkpoint:
         """Number of values it reads."""
         return int(self.weights[0].shape[1])
 
-    @property
-    def action_size(self) -> int:
-        """Number of actions it returns."""
-        return int(self.weights[-1].shape[0])
-
-    def check_fits(self, robot: RobotModel, rate_tolerance: float = 0.01) -> None:
+    def check_fits(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
         """Checks that this policy can drive `robot`.
 
         Raises:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from humanoid_mujoco_ros.policy import checkpoint, observation
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.policy.inference import Policy, RunningNormalizer
+from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 torch = pytest.importorskip("torch")
@@ -115,28 +115,6 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     env.close()
 
 
-def test_running_statistics_equal_gymnasiums_step_by_step():
-    from gymnasium.wrappers.utils import RunningMeanStd
-
-    ours, theirs = RunningNormalizer(376), RunningMeanStd(shape=(376,))
-    for row in observations(200):
-        ours.update(row)
-        theirs.update(row[None])
-        np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(ours.var, theirs.var, rtol=1e-9, atol=1e-12)
-
-
-def test_sampled_actions_have_the_gaussians_mean_and_deviation(robot):
-    own = own_checkpoint(robot, action_limit=100.0)
-    mean = Policy(own, robot).action(observations(1)[0])
-    sampling = Policy(own, robot, sample=True, seed=3)
-    samples = np.array([sampling.action(observations(1)[0]) for _ in range(4000)])
-    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=0.04)
-    np.testing.assert_allclose(samples.std(axis=0), np.exp(-1), rtol=0.1)
-    again = Policy(own, robot, sample=True, seed=3)
-    np.testing.assert_array_equal(again.action(observations(1)[0]), samples[0])
-
-
 def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     own = own_checkpoint(robot, hidden=(48, 24))
     path = tmp_path / "own.safetensors"
@@ -149,23 +127,6 @@ def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     row = observations(1)[0]
     np.testing.assert_array_equal(
         Policy(own, robot).efforts(row), Policy(loaded, robot).efforts(row)
-    )
-
-
-def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
-    own = own_checkpoint(robot)
-    order = np.random.default_rng(4).permutation(17)
-    shuffled = dataclasses.replace(
-        own,
-        weights=(*own.weights[:-1], own.weights[-1][order]),
-        biases=(*own.biases[:-1], own.biases[-1][order]),
-        joints=tuple(own.joints[i] for i in order),
-    )
-    row = observations(1)[0]
-    expected = Policy(own, robot).efforts(row)
-    np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, rtol=1e-5)
-    np.testing.assert_allclose(
-        expected, robot.efforts_of_action(Policy(own, robot).action(row)), rtol=1e-12
     )
 
 
