@@ -146,7 +146,7 @@ class Checkpoint:
         return int(self.weights[0].shape[1])
 
     def check_fits(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
-        """Checks that this policy can drive `robot`.
+        """Checks that this policy can run on `robot`.
 
         Raises:
             CheckpointError: Model, observation, joints or control rate differ.
@@ -155,15 +155,23 @@ class Checkpoint:
             raise CheckpointError(
                 f"the policy reads '{self.input}'; this package provides '{observation.INPUT_NAME}'"
             )
-        if self.model != robot.name:
-            raise CheckpointError(
-                f"the policy drives the model '{self.model}', the robot is '{robot.name}'"
-            )
+        self.check_drives(robot, rate_tolerance)
         expected = observation.size(robot.mj)
         if self.observation_size != expected:
             raise CheckpointError(
                 f"the policy reads {self.observation_size} values, the robot's observation has "
                 f"{expected}"
+            )
+
+    def check_drives(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
+        """Checks that this policy's actions fit `robot`, whatever it reads.
+
+        Raises:
+            CheckpointError: Model, joints or control rate differ.
+        """
+        if self.model != robot.name:
+            raise CheckpointError(
+                f"the policy drives the model '{self.model}', the robot is '{robot.name}'"
             )
         if set(self.joints) != set(robot.joints) or len(self.joints) != len(robot.joints):
             raise CheckpointError(
