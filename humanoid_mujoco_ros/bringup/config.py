@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.nodes.force_marker_node import MarkerConfig
 from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
 from humanoid_mujoco_ros.nodes.policy_node import PolicyConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
+from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
