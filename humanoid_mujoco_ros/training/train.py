@@ -29,15 +29,14 @@ TORCH_MISSING = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     try:
-        options = tyro.cli(
-            TrainOptions,
-            args=argv,
-            prog="humanoid train",
-            description=__doc__,
-            config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes),
-        )
+        options = tyro.cli(TrainOptions, args=argv, prog="humanoid train", description=__doc__)
     except SystemExit as stop:
         return int(stop.code or 0)
+    return run(options)
+
+
+def run(options: TrainOptions) -> int:
+    """Runs `humanoid train`; returns its exit code."""
     try:
         import torch  # noqa: F401
     except ImportError:
