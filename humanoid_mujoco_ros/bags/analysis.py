@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Status, Track, as_number
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
 from humanoid_mujoco_ros.robot import rotation
-from humanoid_mujoco_ros.simulation.fall import HEALTHY_HEIGHT_M, HUMANOID_HEIGHT_M
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, HUMANOID_HEIGHT_M
 
 Array = NDArray[np.float64]
 

@@ -86,15 +86,6 @@ def to_matrix(quaternion: ArrayLike) -> Array:
     return np.swapaxes(columns, -1, -2)
 
 
-def from_rpy(rpy: ArrayLike) -> Array:
-    """The quaternion (..., 4) of roll, pitch, yaw (..., 3) [rad], as `to_rpy` defines them."""
-    roll, pitch, yaw = _components(rpy)
-    x, y, z = np.eye(3)
-    return multiply(
-        from_axis_angle(z, yaw), multiply(from_axis_angle(y, pitch), from_axis_angle(x, roll))
-    )
-
-
 def to_rpy(quaternion: ArrayLike) -> Array:
     """Roll, pitch, yaw (..., 3) [rad] of a unit quaternion (..., 4), URDF's convention.
 

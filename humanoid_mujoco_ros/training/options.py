@@ -32,6 +32,8 @@ class TrainingError(ValueError):
     """Training cannot start; the message says why."""
 
 
+# All options may come before or after the name of the task.
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitSubcommandPrefixes)
 @dataclass(frozen=True)
 class TrainOptions:
     """What to train, how long, and the settings of PPO."""

@@ -25,9 +25,9 @@ def robot():
 
 
 def stand(posed, yaw=0.0, height=1.3, tilt=0.0):
-    posed.set_pose(
-        [0.0, 0.0, height], rotation.from_rpy([tilt, 0.0, yaw]), np.zeros(len(posed.robot.joints))
-    )
+    turned = rotation.from_axis_angle((0, 0, 1), yaw)
+    quaternion = rotation.multiply(turned, rotation.from_axis_angle((1, 0, 0), tilt))
+    posed.set_pose([0.0, 0.0, height], quaternion, np.zeros(len(posed.robot.joints)))
 
 
 @pytest.mark.parametrize(

@@ -100,20 +100,23 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     with pytest.warns(DeprecationWarning, match="Humanoid-v4"):
         env = gymnasium.make("Humanoid-v4")
     env = gymnasium.wrappers.ClipAction(env)
+    raw = []
+    env = gymnasium.wrappers.TransformObservation(
+        env, lambda values: raw.append(values) or values, env.observation_space
+    )
     env = gymnasium.wrappers.NormalizeObservation(env)
     env = gymnasium.wrappers.TransformObservation(
         env, lambda values: np.clip(values, -10, 10), env.observation_space
     )
     normalized, _ = env.reset(seed=1)
     for _ in range(100):
-        raw = env.unwrapped._get_obs()
-        ours = policy.action(raw)
+        ours = policy.action(raw[-1])
         with torch.no_grad():
             theirs = agent.actor_mean(torch.as_tensor(normalized)[None])[0].numpy()
         np.testing.assert_allclose(ours, np.clip(theirs, -0.4, 0.4), atol=1e-5)
         normalized, _, terminated, _, _ = env.step(theirs.astype(np.float64))
         if terminated:
-            policy.normalize(env.unwrapped._get_obs())  # the wrapper saw the last one, too
+            policy.normalize(raw[-1])  # the wrapper saw the last one, too
             normalized, _ = env.reset()
     env.close()
 

@@ -12,7 +12,7 @@ import pytest
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig

@@ -28,7 +28,7 @@ class Stage:
 
     def stand(self, position):
         joints = np.zeros(len(self.posed.robot.joints))
-        self.posed.set_pose(position, rotation.from_rpy([0.1, 0.2, 0.3]), joints)
+        self.posed.set_pose(position, rotation.normalized([0.97, 0.1, 0.1, 0.2]), joints)
 
     def surface_point(self, geom_name):
         """A geom's id and a point of the scene on its surface."""

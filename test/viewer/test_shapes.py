@@ -89,7 +89,7 @@ def surface_points(robot, posed):
 
 def test_every_geom_is_drawn_where_mujoco_has_it(robot):
     posed = PosedModel(robot)
-    turn = rotation.from_rpy([0.3, -0.5, 1.1])
+    turn = rotation.normalized([0.8, 0.2, -0.3, 0.5])
     posed.set_pose([1.0, 2.0, 3.0], turn, [0.7])
     points = surface_points(robot, posed)
     m = robot.mj
