@@ -29,6 +29,7 @@ setup(
         ("bin", ["bin/humanoid"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", files("config/*.yaml")),
+        (f"{SHARE}/config/policies", files("config/policies/*.yaml")),
         (f"{SHARE}/config/robots", files("config/robots/*.yaml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
