@@ -5,17 +5,17 @@ import tempfile
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
 from humanoid_mujoco_ros.bringup.config import config_file, read_parameters, write_parameters
 from humanoid_mujoco_ros.bringup.hardware import HardwareOptions, check
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.urdf import urdf
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
-from launch import LaunchDescription, LaunchDescriptionEntity
 
 PACKAGE = "humanoid_mujoco_ros"
 

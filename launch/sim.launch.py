@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -20,12 +21,11 @@ from launch_ros.actions import Node
 from humanoid_mujoco_ros.bringup.config import (
     RECORD_QOS,
     config_file,
-    share_directory,
     write_parameters,
 )
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.sim import SimOptions, check
-from launch import LaunchDescription, LaunchDescriptionEntity
+from humanoid_mujoco_ros.ros.network import stay_local
+from humanoid_mujoco_ros.share import share_directory
 
 PACKAGE = "humanoid_mujoco_ros"
 RVIZ_FRAMES = ("Fixed Frame", "Reference Frame", "Target Frame")

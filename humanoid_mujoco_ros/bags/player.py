@@ -22,7 +22,7 @@ from humanoid_mujoco_ros.bags import qos, topics
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
-from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.ros.network import stay_local
 
 _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000

@@ -35,8 +35,8 @@ from humanoid_mujoco_ros.bags.definitions import definition
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.ros import diagnostics
+from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
 _FLUSH_PERIOD_S = 0.5

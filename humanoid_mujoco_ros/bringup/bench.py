@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from humanoid_mujoco_ros.bringup import sim
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.status import StatusListener
 from humanoid_mujoco_ros.bringup.supervisor import Supervisor
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 _START_TIMEOUT_S = 30.0

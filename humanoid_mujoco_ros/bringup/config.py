@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from humanoid_mujoco_ros.nodes.policy_node import PolicyConfig
 from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.share import share_directory
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
 from humanoid_mujoco_ros.viewer.view import ViewerConfig
 
-PACKAGE = "humanoid_mujoco_ros"
 RECORD_QOS = "record_qos"
 """The one file in config/ that holds no parameters but QoS overrides for `ros2 bag record`."""
 
@@ -48,22 +47,6 @@ NODE_PARAMETERS = {
 
 class ConfigError(ValueError):
     """A configuration file cannot be used; the message says why."""
-
-
-def share_directory(name: str) -> Path:
-    """A folder of the package's share (config, launch, rviz), in the source tree or installed.
-
-    Raises:
-        ConfigError: Neither is there.
-    """
-    source = Path(__file__).resolve().parents[2] / name
-    if source.is_dir():
-        return source
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        shared = Path(prefix) / "share" / PACKAGE / name
-        if prefix and shared.is_dir():
-            return shared
-    raise ConfigError(f"the package's '{name}' is not installed; source the workspace's setup file")
 
 
 def config_file(config: str) -> Path:

@@ -14,7 +14,6 @@ import tyro
 from rich.console import Console
 
 from humanoid_mujoco_ros.bringup.config import check_parameters, config_file, node_arguments
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.sim import supervise
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
@@ -22,6 +21,7 @@ from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 
 DRIVERS = ("policy_node", "observation_node")

@@ -26,7 +26,6 @@ from humanoid_mujoco_ros.bringup.config import (
     node_arguments,
     read_parameters,
 )
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor, node_process
 from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
@@ -34,6 +33,7 @@ from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.ros.runtime import START_FAILED
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
