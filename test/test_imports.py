@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "bringup": {*LIBRARY, "viewer", "ros", "nodes", "bags"},
 }
 """Folder → the folders that it may import, beside itself and the files of the package's top."""
-TOP = {"share"}
+TOP = {"share", "subcommands"}
 """Files of the package's top that every folder may import."""
 WITHOUT_ROS = {*LIBRARY, "training", "viewer"}
 ROS_VARIABLES = re.compile(r"\b(AMENT|COLCON|ROS|RMW|RCUTILS|RCL|FASTDDS|FASTRTPS)_[A-Z_]+\b")

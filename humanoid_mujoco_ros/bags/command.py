@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
+from humanoid_mujoco_ros import subcommands
 from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.subcommands import Command
+
+if TYPE_CHECKING:
+    from humanoid_mujoco_ros.bags.player import PlayOptions
 
 
 @dataclass(frozen=True)
@@ -45,33 +51,30 @@ class RepairOptions:
     """Folder of the new bag, which must not exist; default: <bag>_repaired."""
 
 
-def info(arguments: Sequence[str]) -> int:
+def info(options: InfoOptions) -> int:
     """Runs `humanoid bag info`."""
-    options = tyro.cli(InfoOptions, args=list(arguments), prog="humanoid bag info")
     from humanoid_mujoco_ros.bags.info import describe
 
-    text, is_whole = describe(options.bag)
-    print(text)
-    return 0 if is_whole else 1
+    with _one_line():
+        text, is_whole = describe(options.bag)
+        print(text)
+        return 0 if is_whole else 1
 
 
-def play(arguments: Sequence[str]) -> int:
+def play(options: PlayOptions) -> int:
     """Runs `humanoid bag play`."""
-    try:
-        player = importlib.import_module("humanoid_mujoco_ros.bags.player")
-    except ImportError as error:
-        raise BagError(f"playing needs ROS, which is not in this shell: {error}") from error
-    options = tyro.cli(player.PlayOptions, args=list(arguments), prog="humanoid bag play")
-    status: int = player.play(options)
-    return status
+    from humanoid_mujoco_ros.bags import player
+
+    with _one_line():
+        return player.play(options)
 
 
-def verify(arguments: Sequence[str]) -> int:
+def verify(options: VerifyOptions) -> int:
     """Runs `humanoid bag verify`."""
-    options = tyro.cli(VerifyOptions, args=list(arguments), prog="humanoid bag verify")
-    from humanoid_mujoco_ros.bags.verify import verify as run
+    from humanoid_mujoco_ros.bags import verify
 
-    verdict = run(options.bag, options.namespace)
+    with _one_line():
+        verdict = verify.verify(options.bag, options.namespace)
     if verdict.remark:
         print(f"compared {verdict.remark}")
     if verdict.difference:
@@ -84,58 +87,53 @@ def verify(arguments: Sequence[str]) -> int:
     return 0
 
 
-def repair(arguments: Sequence[str]) -> int:
+def repair(options: RepairOptions) -> int:
     """Runs `humanoid bag repair`."""
-    options = tyro.cli(RepairOptions, args=list(arguments), prog="humanoid bag repair")
     from humanoid_mujoco_ros.bags.repair import recover
 
     source = options.bag
     output = options.output or source.with_name(f"{source.stem}_repaired")
-    recovery = recover(source, output)
+    with _one_line():
+        recovery = recover(source, output)
     for problem in recovery.problems:
         print(problem)
     print(f"wrote {recovery.message_count} messages to {output}")
     return 0
 
 
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "info": (info, "show what a bag holds"),
-    "play": (play, "publish a bag again, for RViz or the browser view"),
-    "verify": (verify, "simulate a lockstep run again and compare it bit for bit"),
-    "repair": (repair, "save what can be read of a damaged bag"),
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Ends the command with one line where a bag cannot be used."""
+    try:
+        yield
+    except (BagError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(subcommands.USAGE_ERROR) from error
+
+
+COMMANDS = {
+    "info": Command("bags.command:InfoOptions", "bags.command:info", "show what a bag holds"),
+    "play": Command(
+        "bags.player:PlayOptions",
+        "bags.command:play",
+        "publish a bag again, for RViz or the browser view",
+    ),
+    "verify": Command(
+        "bags.command:VerifyOptions",
+        "bags.command:verify",
+        "simulate a lockstep run again and compare it bit for bit",
+    ),
+    "repair": Command(
+        "bags.command:RepairOptions",
+        "bags.command:repair",
+        "save what can be read of a damaged bag",
+    ),
 }
 
 
-def usage() -> str:
-    """What `humanoid bag --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: humanoid bag COMMAND BAG [OPTIONS]",
-            "",
-            *lines,
-            "",
-            "`humanoid record` makes bags, `humanoid report` shows a run as a page.",
-        ]
-    )
-
-
 def main(argv: Sequence[str]) -> int:
-    """Runs `humanoid bag`; 2 is the status of a wrong command line or an unusable bag."""
-    arguments = list(argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if arguments else 2
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"error: unknown command 'bag {name}'\n\n{usage()}", file=sys.stderr)
-        return 2
-    try:
-        return COMMANDS[name][0](rest)
-    except (BagError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Runs `humanoid bag`."""
+    return subcommands.run(COMMANDS, argv, "humanoid bag")
 
 
 if __name__ == "__main__":

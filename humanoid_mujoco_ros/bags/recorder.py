@@ -255,13 +255,18 @@ class _ParameterQuery:
         self._node.destroy_client(self._get)
 
 
+def default_folder() -> Path:
+    """The folder of a recording that begins now and was given no name."""
+    return Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+
+
 def record(options: RecordOptions) -> int:
     """Records until SIGINT or SIGTERM.
 
     Returns:
         Exit status: 1 when the disk is full, 2 when the folder cannot be used.
     """
-    path = options.directory or Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+    path = options.directory or default_folder()
     stopping = False
 
     def stop(*_: object) -> None:
@@ -333,11 +338,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: RecordOptions) -> int:
     """Runs `humanoid record`."""
-    options = tyro.cli(RecordOptions, args=list(argv), prog="humanoid record")
     stay_local(options.network)
     return record(options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the recorder as a process of its own."""
+    return run(tyro.cli(RecordOptions, args=list(argv), prog="humanoid record"))
 
 
 if __name__ == "__main__":

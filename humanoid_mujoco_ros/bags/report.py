@@ -595,9 +595,8 @@ def report(options: ReportOptions) -> Path:
     return output
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: ReportOptions) -> int:
     """Runs `humanoid report`; 2 is the status of a bag or an option that cannot be used."""
-    options = tyro.cli(ReportOptions, args=list(argv), prog="humanoid report")
     try:
         output = report(options)
     except (BagError, OSError) as error:
@@ -605,7 +604,3 @@ def main(argv: Sequence[str]) -> int:
         return 2
     print(f"wrote {output}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

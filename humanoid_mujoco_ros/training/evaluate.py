@@ -557,6 +557,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except SystemExit as stop:
         return int(stop.code or 0)
+    return run(options)
+
+
+def run(options: EvaluateOptions) -> int:
+    """Runs `humanoid evaluate`; returns its exit code."""
     console = Console()
     started = time.monotonic()
     try:

@@ -113,6 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = tyro.cli(TrainOptions, args=argv, prog="humanoid train", description=__doc__)
     except SystemExit as stop:
         return int(stop.code or 0)
+    return run(options)
+
+
+def run(options: TrainOptions) -> int:
+    """Runs `humanoid train`; returns its exit code."""
     try:
         import torch  # noqa: F401
     except ImportError:
