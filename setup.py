@@ -66,7 +66,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         ("bin", ["bin/humanoid"]),
         (SHARE, ["package.xml"]),
-        (f"{SHARE}/config", files("config/*.yaml")),
+        (f"{SHARE}/config", files("config/*.yaml") + files("config/*.xml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),
