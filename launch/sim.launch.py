@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from launch import LaunchDescription, LaunchDescriptionEntity
+from launch import Event, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
@@ -48,8 +48,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions: list[LaunchDescriptionEntity] = []
     for name in nodes:
         if name == "simulation_node":
-            # The simulation ends by itself after `duration`, and the rest with it.
-            role: dict[str, Any] = {"on_exit": Shutdown(reason="the simulation ended")}
+            role: dict[str, Any] = {"on_exit": _end_with_simulation}
         else:
             role = {"respawn": True, "respawn_delay": 1.0}
         is_view = name in ("viewer_node", "force_marker_node")
@@ -60,6 +59,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if launch_files.is_true(values["record"]):
         actions.append(_record(options.namespace, directory))
     return actions
+
+
+def _end_with_simulation(_: Event, context: LaunchContext) -> LaunchDescriptionEntity | None:
+    """The simulation ends by itself after `duration`, and the rest with it."""
+    # A second shutdown would end in an exception of launch_ros.
+    return None if context.is_shutdown else Shutdown(reason="the simulation ended")
 
 
 def _rviz(namespace: str, directory: Path, parameters: dict[str, bool]) -> LaunchDescriptionEntity:
