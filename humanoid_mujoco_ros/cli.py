@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from humanoid_mujoco_ros import subcommands
 from humanoid_mujoco_ros.bags.command import COMMANDS as BAG_COMMANDS
@@ -43,7 +46,19 @@ COMMANDS: Mapping[str, Command | Group] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `humanoid`."""
+    _find_log_folder()
     return subcommands.run(COMMANDS, sys.argv[1:] if argv is None else argv, "humanoid")
+
+
+def _find_log_folder() -> None:
+    """Lets ROS log to a temporary folder where there is no home to write to; it would not start."""
+    if os.environ.get("ROS_LOG_DIR") or os.environ.get("ROS_HOME"):
+        return
+    home = Path(os.environ.get("HOME") or "/dev/null")
+    there = next(path for path in (home, *home.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        folder = Path(tempfile.gettempdir()) / f"humanoid_ros_log_{os.getuid()}"
+        os.environ["ROS_LOG_DIR"] = str(folder)
 
 
 if __name__ == "__main__":

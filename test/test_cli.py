@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: its commands, its help, and what it imports."""
 
+import os
 import subprocess
 import sys
 
@@ -88,7 +89,21 @@ def test_an_unusable_bag_is_one_clear_line(capsys):
     assert capsys.readouterr().err == "error: /nowhere does not exist\n"
 
 
-def test_a_command_that_lacks_a_package_says_which(tmp_path):
+def test_without_a_home_ros_logs_to_a_temporary_folder(tmp_path):
+    program = (
+        "import rclpy; from humanoid_mujoco_ros import cli; cli.main(['--help']); "
+        "rclpy.init(args=[]); print('started')"
+    )
+    for home in ({}, {"HOME": "/dev/null/nowhere"}):
+        environment = {**os.environ, "TMPDIR": str(tmp_path), **home}
+        for name in ("ROS_LOG_DIR", "ROS_HOME", *(() if home else ("HOME",))):
+            environment.pop(name, None)
+        command = [sys.executable, "-c", program]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.stdout.endswith("started\n"), result.stderr
+
+
+def test_a_command_that_lacks_a_package_says_which():
     program = (
         "import sys; sys.modules['rclpy'] = None; from humanoid_mujoco_ros import cli; "
         "sys.exit(cli.main(['sim']))"

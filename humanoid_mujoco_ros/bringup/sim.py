@@ -38,7 +38,10 @@ def _folder(arguments: list[str]) -> Path:
     if len(arguments) > 1:
         raise ValueError(f"takes one folder, not {len(arguments)}")
     if arguments:
-        return Path(arguments[0])
+        try:
+            return Path(arguments[0]).expanduser()
+        except RuntimeError as error:  # an unknown user's home
+            raise ValueError(str(error)) from error
     from humanoid_mujoco_ros.bags.recorder import default_folder
 
     return default_folder()

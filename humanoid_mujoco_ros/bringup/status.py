@@ -44,9 +44,13 @@ def figures(board: DiagnosticsBoard) -> list[tuple[str, str]]:
 
 def line(board: DiagnosticsBoard) -> str:
     """The status as plain text, for logs."""
-    text = "  ".join(f"{label} {value}" for label, value in figures(board))
     problems = [problem.text for problem in board.problems()]
-    return f"{text}  [{'; '.join(problems)}]" if problems else text
+    return f"{summary(board)}  [{'; '.join(problems)}]" if problems else summary(board)
+
+
+def summary(board: DiagnosticsBoard) -> str:
+    """The figures alone, for the end of a run: then the silence of its nodes is no problem."""
+    return "  ".join(f"{label} {value}" for label, value in figures(board))
 
 
 def panel(board: DiagnosticsBoard) -> Table:

@@ -59,8 +59,8 @@ def supervise(
             signal.signal(number, signal.SIG_IGN)
         console.print("stopping")
         supervisor.stop()
-        if listener.board.nodes:
-            _print_status(listener, console)
+        if listener.board.text("simulation_node", "sim_time_s"):
+            _print(status.summary(listener.board), console)
         executor.shutdown()
         listener.destroy_node()
         rclpy.try_shutdown()
@@ -114,11 +114,11 @@ def _watch(
         if console.is_terminal:
             live.update(status.panel(listener.board), refresh=True)
         elif ticks % round(_PLAIN_STATUS_PERIOD_S / _POLL_S) == 0:
-            _print_status(listener, console)
+            _print(status.line(listener.board), console)
 
 
-def _print_status(listener: status.StatusListener, console: Console) -> None:
-    console.print(status.line(listener.board), highlight=False, markup=False, soft_wrap=True)
+def _print(text: str, console: Console) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _is_over(supervisor: Supervisor, main_node: str) -> bool:
