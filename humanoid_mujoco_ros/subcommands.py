@@ -48,8 +48,7 @@ def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str)
         prog: The program's name, for its help.
     """
     try:
-        app = _app(commands, list(argv))
-        options = app.cli(prog=prog, args=list(argv))
+        options = parse(commands, argv, prog)
         return _function(commands, list(argv))(options)  # type: ignore[no-any-return]
     except KeyboardInterrupt:  # before the command got ready to be interrupted
         return _INTERRUPTED
@@ -58,6 +57,15 @@ def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str)
         return USAGE_ERROR
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+
+
+def parse(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str) -> Any:
+    """The options that the arguments make, for the command that they name; see `run`.
+
+    Raises:
+        SystemExit: The arguments are wrong, or ask for help, which is printed.
+    """
+    return _app(commands, argv).cli(prog=prog, args=list(argv))
 
 
 def _app(commands: Mapping[str, Command | Group], argv: Sequence[str]) -> SubcommandApp:
