@@ -67,6 +67,7 @@ setup(
         ("bin", ["bin/humanoid"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", files("config/*.yaml") + files("config/*.xml")),
+        (f"{SHARE}/config/robots", files("config/robots/*.yaml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),
