@@ -30,12 +30,11 @@ pytestmark = pytest.mark.processes
 AUTOMATIC = LivelinessPolicy.AUTOMATIC
 TYPES = {
     "Marker": "visualization_msgs/msg/Marker",
-    "Odometry": "nav_msgs/msg/Odometry",
     "RobotModel": "std_msgs/msg/String",
     "Wrench": "geometry_msgs/msg/WrenchStamped",
 }
 """What RViz 2's displays subscribe to, by the name of their class in rviz_default_plugins."""
-WITHOUT_TOPIC = {"Axes", "Grid", "InteractiveMarkers", "TF"}
+WITHOUT_TOPIC = {"Axes", "InteractiveMarkers", "TF"}
 RVIZS_OWN = QoSProfile(
     depth=100,
     reliability=ReliabilityPolicy.RELIABLE,

@@ -32,7 +32,7 @@ _NODE_CONFIGS = {
     "observation_node": ("robot.model:ModelConfig", "nodes.observation_node:ObservationConfig"),
     "force_marker_node": (
         "robot.model:ModelConfig",
-        "nodes.force_marker_node:MarkerConfig",
+        "ros.force_marker:MarkerConfig",
         "interaction.spring:SpringConfig",
     ),
     "viewer_node": (

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.interaction.spring import Pull, SpringConfig, pull, twist
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import BASE_LINK
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 
@@ -32,9 +33,9 @@ class _Hold:
     handle_quaternion: Float64Array
     """(4,) of the handle when the link was grabbed."""
     target: Float64Array
-    """(3,) [m] where the handle is, in the world."""
+    """(3,) [m] where the handle is: in the world, or in the link's frame if that carries it."""
     target_quaternion: Float64Array
-    """(4,) of the handle in the world."""
+    """(4,) of the handle, in the same frame."""
     time_s: float
     """When the client was last heard."""
 
@@ -42,15 +43,34 @@ class _Hold:
 class Drag:
     """Pulls a link with a spring towards a handle, from the grab until the release.
 
-    The handle stays where it was last put, while the link moves. A client that is not heard for
-    `timeout_s` is lost. Times are those of the steady clock [s].
+    The handle stays where it was last put, while the link moves: in the world, as the end of a
+    mouse's drag, or in the frame of the link that carries it, as a frame-locked marker of RViz. A
+    carried handle goes where the robot goes: damping acts on the velocity relative to the base, not
+    to the ground. A client that is not heard for `timeout_s` is lost. Times are those of the steady
+    clock [s].
     """
 
-    def __init__(self, posed: PosedModel, spring: SpringConfig, timeout_s: float) -> None:
-        """Holds nothing yet; `posed` says where the links are."""
+    def __init__(
+        self,
+        posed: PosedModel,
+        spring: SpringConfig,
+        timeout_s: float,
+        *,
+        is_handle_carried: bool = False,
+    ) -> None:
+        """Holds nothing yet.
+
+        Args:
+            posed: Says where the links are.
+            spring: Between the grab point and the handle.
+            timeout_s: After so long without a word the client is lost.
+            is_handle_carried: Handles are given in the frame of the link that is held, which
+                carries them; otherwise in the world.
+        """
         self._posed = posed
         self._spring = spring
         self._timeout_s = timeout_s
+        self._is_handle_carried = is_handle_carried
         self._hold: _Hold | None = None
 
     @property
@@ -78,8 +98,8 @@ class Drag:
             client: Who does; the same name later moves the handle and releases it.
             link: base_link or a body's name.
             grab_point: (3,) [m] in the link's frame.
-            handle_position: (3,) [m] in the world.
-            handle_quaternion_wxyz: (4,) in the world.
+            handle_position: (3,) [m] in the world, or in the link's frame if carried.
+            handle_quaternion_wxyz: (4,) in the same frame.
             now_s: Steady time [s].
 
         Raises:
@@ -105,8 +125,8 @@ class Drag:
 
         Args:
             client: Who does.
-            position: (3,) [m] in the world.
-            quaternion_wxyz: (4,) in the world.
+            position: (3,) [m] in the world, or in the link's frame if carried.
+            quaternion_wxyz: (4,) in the same frame.
             now_s: Steady time [s].
         """
         if self._hold is not None:
@@ -140,16 +160,36 @@ class Drag:
         position, quaternion = self._posed.link_pose(hold.link)
         point = position + rotation.rotate(quaternion, hold.grab_point)
         velocity = self._posed.point_velocity(hold.link, point)
-        result = pull(self._spring, hold.target, hold.grab_point, position, quaternion, velocity)
-        turn = rotation.multiply(hold.target_quaternion, rotation.conjugate(hold.handle_quaternion))
+        target, turn, start = self._handle(hold, position, quaternion)
+        if self._is_handle_carried:
+            base_position, _ = self._posed.link_pose(BASE_LINK)
+            velocity = velocity - self._posed.point_velocity(BASE_LINK, base_position)
+        result = pull(self._spring, target, hold.grab_point, position, quaternion, velocity)
         if 2.0 * np.linalg.norm(turn[1:]) < MIN_TURN_RAD:
             return result
         torque_world = twist(
             self._spring,
-            rotation.multiply(turn, hold.grab_quaternion),
+            rotation.multiply(turn, start),
             quaternion,
             self._posed.angular_velocity(hold.link),
         )
         torque = rotation.rotate(rotation.conjugate(quaternion), torque_world)
         wrench = Wrench(result.wrench.force, result.wrench.torque + torque)
         return replace(result, wrench=wrench)
+
+    def _handle(
+        self, hold: _Hold, position: Float64Array, quaternion: Float64Array
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """The handle while the link is at `position`, turned by `quaternion`.
+
+        Returns:
+            (3,) [m] where it is in the world; (4,) by how much it was turned, in the world;
+            (4,) the orientation of the link from which it turns.
+        """
+        turn = rotation.multiply(hold.target_quaternion, rotation.conjugate(hold.handle_quaternion))
+        if not self._is_handle_carried:
+            return hold.target, turn, hold.grab_quaternion
+        turn = rotation.multiply(
+            rotation.multiply(quaternion, turn), rotation.conjugate(quaternion)
+        )
+        return position + rotation.rotate(quaternion, hold.target), turn, quaternion

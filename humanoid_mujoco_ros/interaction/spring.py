@@ -112,7 +112,10 @@ def twist(
 
 
 def _limited(vector: Float64Array, size: float) -> Float64Array:
-    """The vector, shortened to `size` if it is longer."""
+    """The finite vector, shortened to `size` if it is longer."""
+    largest = float(np.abs(vector).max())
+    if largest > size:  # the squares of huge numbers are infinite
+        vector = vector * (size / largest)
     length = float(np.linalg.norm(vector))
     return vector * (size / length) if length > size else vector
 

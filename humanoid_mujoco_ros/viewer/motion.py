@@ -82,7 +82,11 @@ class Trail:
         """Whether there is no piece yet."""
         return len(self._points) < 2
 
+    def points(self) -> Float64Array:
+        """(n, 3) [m] the ends of the pieces in odom, the oldest first; a copy."""
+        return np.array(self._points).reshape(-1, 3)
+
     def segments(self) -> Float64Array:
         """(n, 2, 3) [m] start and end of each piece in odom, the oldest first; a copy."""
-        points = np.array(self._points).reshape(-1, 3)
+        points = self.points()
         return np.stack((points[:-1], points[1:]), axis=1)

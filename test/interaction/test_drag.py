@@ -116,3 +116,27 @@ def test_a_silent_client_is_lost_after_the_timeout(drag):
 def test_an_unknown_link_cannot_be_grabbed(drag):
     with pytest.raises(ModelError, match="link 'tail' is not in the model"):
         drag.grab("ann", "tail", GRAB, TARGET, rotation.IDENTITY, 0.0)
+
+
+def test_a_carried_handle_pulls_in_the_links_frame_and_is_not_braked_by_a_walk():
+    robot = RobotModel()
+    posed = PosedModel(robot)
+    turned = rotation.from_axis_angle((0.0, 0.0, 1.0), np.pi / 2)
+    still = np.zeros(len(robot.joints))
+    posed.set_state((3.0, 1.0, 1.4), turned, (2.0, 0.0, 0.0), np.zeros(3), still, still, still)
+    drag = Drag(posed, SpringConfig(), timeout_s=1.0, is_handle_carried=True)
+    drag.grab("person", "torso", np.zeros(3), np.zeros(3), rotation.IDENTITY, 0.0)
+    np.testing.assert_allclose(drag.pull().wrench.force, 0.0, atol=1e-9)
+    drag.move("person", (0.25, 0.0, 0.0), rotation.IDENTITY, 0.0)
+    np.testing.assert_allclose(drag.pull().wrench.force, (100.0, 0.0, 0.0), atol=1e-9)
+    np.testing.assert_allclose(drag.pull().force_world, (0.0, 100.0, 0.0), atol=1e-9)
+
+
+def test_a_carried_handle_turns_the_link_from_where_it_is():
+    posed = PosedModel(RobotModel())
+    drag = Drag(posed, SpringConfig(), timeout_s=1.0, is_handle_carried=True)
+    drag.grab("person", "torso", np.zeros(3), np.zeros(3), rotation.IDENTITY, 0.0)
+    quarter = rotation.from_axis_angle((1.0, 0.0, 0.0), 0.5)
+    drag.move("person", np.zeros(3), quarter, 0.0)
+    # Half a radian at 60 N·m/rad, about the link's own x axis.
+    np.testing.assert_allclose(drag.pull().wrench.torque, (30.0, 0.0, 0.0), atol=1e-9)

@@ -115,3 +115,10 @@ def test_a_twist_is_damped_and_limited():
     np.testing.assert_allclose(torque, -2.0 * velocity)
     torque = twist(config, rotation.IDENTITY, rotation.IDENTITY, 100 * velocity)
     assert np.linalg.norm(torque) == pytest.approx(5.0)
+
+
+def test_a_target_at_the_end_of_the_world_pulls_with_no_more_than_the_limit():
+    identity = (1.0, 0.0, 0.0, 0.0)
+    zero = np.zeros(3)
+    force = pull(SpringConfig(), (1e300, -1e300, 0.0), zero, zero, identity, zero).force_world
+    np.testing.assert_allclose(force, 300.0 / np.sqrt(2) * np.array((1.0, -1.0, 0.0)))

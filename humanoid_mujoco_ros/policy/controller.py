@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy at work: from a measurement and a velocity command to the joints' commands."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from humanoid_mujoco_ros.policy import terms
+from humanoid_mujoco_ros.policy.card import COMMAND_AXES, PolicyCard
+from humanoid_mujoco_ros.policy.measurement import Measurement
+
+Float64Array = NDArray[np.float64]
+
+STANDING_COMMAND = 0.01
+"""Commands whose three numbers are all smaller mean: stand."""
+
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Takes the input (n,) and returns the action (joints,)."""
+
+
+class GaitClock:
+    """The phases of the legs: they run while a command asks for a walk."""
+
+    def __init__(self, card: PolicyCard) -> None:
+        """Starts standing."""
+        self._gait = card.gait
+        self._step = 0.0
+        if card.gait is not None:
+            self._step = 2.0 * np.pi / (card.gait.period_s * card.control_rate_hz)
+        self.reset()
+
+    def reset(self) -> None:
+        """Stands again."""
+        self._phases: Float64Array | None = None
+
+    @property
+    def phases(self) -> Float64Array:
+        """(legs,) [rad] within ± π; NaN while a standing policy sees no clock."""
+        if self._gait is None:
+            return np.zeros(0)
+        if self._phases is None:
+            standing = np.nan if self._gait.standing is None else self._gait.standing
+            return np.full(len(self._gait.offsets), standing)
+        return self._phases
+
+    def advance(self, command: Float64Array) -> None:
+        """Goes on by one control period under a command (3,); a walk starts at the offsets."""
+        if self._gait is None or np.abs(command).max() < STANDING_COMMAND:
+            self._phases = None
+        elif self._phases is None:
+            self._phases = np.array(self._gait.offsets)
+        else:
+            self._phases = np.mod(self._phases + self._step + np.pi, 2.0 * np.pi) - np.pi
+
+
+class Controller:
+    """Makes the policy's input, runs the network and turns its output into joint commands.
+
+    It holds the policy's memory, so one object drives one robot.
+
+    Attributes:
+        card: What the policy reads and what its output means.
+        clipped: Whether the last velocity command was beyond what the policy was trained for.
+    """
+
+    def __init__(self, card: PolicyCard, network: Network) -> None:
+        """Prepares the policy; `network` must not learn of anything but its input."""
+        self.card = card
+        self.clipped = False
+        self._network = network
+        self._rows = [(term, terms.TERMS[term.name].compute) for term in card.inputs]
+        self._clock = GaitClock(card)
+        count = len(card.joints)
+        self._default = np.array(card.default_joint_positions or np.zeros(count))
+        self._scale = np.array(card.action.scale or np.ones(count))
+        ranges = [card.command_ranges.get(axis, (-np.inf, np.inf)) for axis in COMMAND_AXES]
+        self._lowest, self._highest = np.array(ranges).T
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets: no last action, no history, a gait clock that stands."""
+        self._last_action = np.zeros(len(self.card.joints))
+        self._clock.reset()
+        self._histories: list[deque[Float64Array]] = [
+            deque(maxlen=term.history) for term in self.card.inputs
+        ]
+
+    def input(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
+        """(n,) what the network reads now; it advances the gait clock and the histories.
+
+        Args:
+            measurement: The robot's, by the card's joints.
+            command: (3,) vx, vy [m/s] in the heading frame, yaw rate [rad/s]; clipped to the card's
+                ranges.
+
+        Raises:
+            TermError: A term needs what the measurement lacks.
+        """
+        wanted = np.asarray(command, dtype=np.float64)
+        clipped = np.clip(wanted, self._lowest, self._highest)
+        self.clipped = not np.array_equal(clipped, wanted)
+        self._clock.advance(clipped)
+        inputs = terms.TermInputs(
+            measurement, clipped, self._default, self._last_action, self._clock.phases
+        )
+        parts: list[Float64Array] = []
+        for (term, compute), history in zip(self._rows, self._histories, strict=True):
+            value = compute(inputs)
+            if term.scale != 1.0:
+                value = value * term.scale
+            if term.history > 1:
+                history.append(value)
+                history.extendleft([history[0]] * (term.history - len(history)))
+                value = np.concatenate(history)
+            parts.append(value)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def action(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
+        """(joints,) what the network returns, within the card's limit; unscaled."""
+        values = self._network(self.input(measurement, command).astype(np.float32))
+        action = np.asarray(values, dtype=np.float64).reshape(-1)
+        limit = self.card.action.limit
+        action = np.clip(action, -limit, limit)
+        self._last_action = action
+        return action
+
+    def targets(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
+        """(joints,) position targets [rad] by the card's joints (action kind "position")."""
+        return self._default + self._scale * self.action(measurement, command)
