@@ -11,7 +11,7 @@ from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
 from humanoid_mujoco_ros.bringup import launch_files
-from humanoid_mujoco_ros.bringup.config import PACKAGE, RECORD_QOS
+from humanoid_mujoco_ros.bringup.config import PACKAGE, RECORD_QOS, write_overrides
 from humanoid_mujoco_ros.bringup.sim import SimOptions, check
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.share import share_directory
@@ -43,7 +43,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
     stay_local(options.network)
     directory = launch_files.new_run_directory()
-    overrides = launch_files.write_overrides(directory, nodes)
+    overrides = write_overrides(directory, nodes)
     follows_clock = {"use_sim_time": launch_files.is_true(values["use_sim_time"])}
     actions: list[LaunchDescriptionEntity] = []
     for name in nodes:

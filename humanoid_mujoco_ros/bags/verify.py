@@ -19,7 +19,8 @@ from humanoid_mujoco_ros.bags.reader import Bag, open_bag
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
-from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 _NODE = "simulation_node"
@@ -167,7 +168,7 @@ def _simulate(
     answers: Iterator[Float64Array] = iter(commands)
     done = threading.Event()
 
-    def on_state(state: RobotState, ask: bool) -> None:
+    def on_state(state: RobotState, *, ask: bool) -> None:
         if not ask or done.is_set():
             return
         states.append(state)
@@ -177,7 +178,7 @@ def _simulate(
         else:
             loop.command(answer)
 
-    loop = PhysicsLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1

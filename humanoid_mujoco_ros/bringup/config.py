@@ -28,16 +28,24 @@ _NODE_CONFIGS = {
         "simulation.physics_loop:LoopConfig",
         "nodes.simulation_node:InterfaceConfig",
     ),
-    "policy_node": ("robot.model:ModelConfig", "nodes.policy_node:PolicyConfig"),
-    "observation_node": ("robot.model:ModelConfig", "nodes.observation_node:ObservationConfig"),
+    "policy_node": ("robot.model:ModelConfig", "policy.config:PolicyConfig"),
+    "observation_node": (
+        "robot.model:ModelConfig",
+        "policy.config:ObservationConfig",
+        "ros.shared_config:PairingConfig",
+    ),
     "force_marker_node": (
         "robot.model:ModelConfig",
         "ros.force_marker:MarkerConfig",
+        "ros.shared_config:FramesConfig",
+        "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
     ),
     "viewer_node": (
         "robot.model:ModelConfig",
         "viewer.view:ViewerConfig",
+        "ros.shared_config:FramesConfig",
+        "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
     ),
 }
@@ -45,7 +53,7 @@ _NODE_CONFIGS = {
 alone: a run without a view needs no viser."""
 NODE_PARAMETERS = {
     "simulation_node": ("joints",),
-    "policy_node": ("policy", "joint_map", "joints"),
+    "policy_node": ("joint_map", "joints"),
     "observation_node": ("joint_map", "joints"),
     "force_marker_node": ("joint_map",),
     "viewer_node": ("joint_map",),
@@ -161,6 +169,16 @@ def check_parameters(
     return everything
 
 
+def write_overrides(directory: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The file, in the run's folder, of what is set on top of the config."""
+    path = directory / "overrides.yaml"
+    own = {node: dict(values) for node, values in nodes.items()}
+    if "policy_node" in own:
+        own["policy_node"]["run_directory"] = str(directory)
+    write_parameters(path, own)
+    return path
+
+
 def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
     """Writes a ROS parameter file that sets parameters by node, in any namespace."""
     content = {
@@ -178,8 +196,7 @@ def node_arguments(
     The latter goes to a file in `directory`, since -p would lose against a section of the config
     that names the node.
     """
-    overrides = directory / "overrides.yaml"
-    write_parameters(overrides, nodes)
+    overrides = write_overrides(directory, nodes)
     arguments = ["--ros-args", "--params-file", str(config)]
     arguments += ["--params-file", str(overrides)]
     if namespace:

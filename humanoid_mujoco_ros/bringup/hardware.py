@@ -15,9 +15,9 @@ from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import supervise
-from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map

@@ -17,7 +17,7 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import LifecycleNode, Node
 
-from humanoid_mujoco_ros.bringup.config import PACKAGE, write_parameters
+from humanoid_mujoco_ros.bringup.config import PACKAGE
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.ros.parameters import field_docs
@@ -92,13 +92,6 @@ def new_run_directory() -> Path:
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(run_directory())
-
-
-def write_overrides(directory: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Path:
-    """The file of what the options set on top of the config."""
-    path = directory / "overrides.yaml"
-    write_parameters(path, {node: dict(values) for node, values in nodes.items()})
-    return path
 
 
 def node_action(

@@ -21,10 +21,9 @@ from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import RECORDER, supervise
-from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
-from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY, PolicyConfig
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY, ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
@@ -129,7 +128,7 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
     loop = from_parameters(LoopConfig, everything["simulation_node"])
     if loop.mode == "lockstep":
         # The simulation may wait as long as it likes.
-        policy["observation_timeout"] = observer["input_timeout"] = 0.0
+        policy["mode"] = observer["mode"] = "lockstep"
     elif loop.real_time_factor < 1.0:
         slowness = 1.0 / loop.real_time_factor
         timeout_s = from_parameters(PolicyConfig, everything["policy_node"]).observation_timeout_s

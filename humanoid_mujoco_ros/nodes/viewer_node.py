@@ -16,7 +16,6 @@ from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import observation
@@ -25,6 +24,7 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.remote_control import (
     Caller,
     Dialogue,
@@ -33,6 +33,7 @@ from humanoid_mujoco_ros.ros.remote_control import (
     SimulationClient,
 )
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
 from humanoid_mujoco_ros.viewer.panel import Figures
 from humanoid_mujoco_ros.viewer.push import PushPlan
 from humanoid_mujoco_ros.viewer.status import NodeStatus, Problem, StatusBoard, robot_silence
@@ -46,7 +47,7 @@ _TIMEOUT_S = 3.0
 """For simulation_node to take a parameter."""
 
 
-class ViewerNode(Node):
+class ViewerNode(GuardedNode):
     """Serves a page that shows the robot, and lets people push it, stop it and load a policy.
 
     Subscribes: joint_states, odom, left_foot/wrench, right_foot/wrench, /diagnostics.
@@ -56,8 +57,8 @@ class ViewerNode(Node):
     Calls: simulation/pause, simulation/step, simulation/reset; simulation_node's set_parameters;
     policy_node's get_state, change_state and set_parameters.
 
-    Parameters: the fields of ViewerConfig, of SpringConfig, of ModelConfig (its path as `model`),
-    and `joint_map`.
+    Parameters: the fields of ViewerConfig, of FramesConfig, of PairingConfig, of SpringConfig, of
+    ModelConfig (its path as `model`), and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class ViewerNode(Node):
             for block in observation.layout(self._robot.mj)
             if block.name == "qfrc_actuator"
         )
+        self._prefix = parameters.declare(self, FramesConfig).frame_prefix
         self._board = StatusBoard()
         self._namespace = self.get_namespace().strip("/")
         self._rejections = diagnostics.Rejections(self)
@@ -99,7 +101,7 @@ class ViewerNode(Node):
             joint_map,
             self.on_state,
             self._rejections.add,
-            self._config.pairing_tolerance_s,
+            parameters.declare(self, PairingConfig),
         )
         for side, _, _ in self._robot.foot_sensors:
             self.create_subscription(
@@ -202,10 +204,10 @@ class ViewerNode(Node):
         for link in self._pushed_links - wrenches.keys():
             message = WrenchStamped()
             message.header.stamp = stamp
-            message.header.frame_id = self._config.frame_prefix + link
+            message.header.frame_id = self._prefix + link
             self._wrenches.publish(message)
         for link, wrench in wrenches.items():
-            frame = self._config.frame_prefix + link
+            frame = self._prefix + link
             self._wrenches.publish(conversions.to_wrench(wrench, frame, stamp))
         self._pushed_links = set(wrenches)
 

@@ -35,15 +35,19 @@ DEFAULT_RGBA = (0.5, 0.5, 0.5, 1.0)
 """MuJoCo's colour of a geom that was given none; its material's colour then shows."""
 
 
-def urdf(model: RobotModel) -> str:
+def urdf(model: RobotModel, tree: LinkTree | None = None) -> str:
     """The URDF document of a robot, with the links and joints of its `LinkTree`.
 
     Numbers carry full precision: forward kinematics agrees with MuJoCo's to rounding.
 
+    Args:
+        model: The robot.
+        tree: Its links, where they are at hand.
+
     Raises:
         ModelError: The model's names do not make a tree of links.
     """
-    tree = LinkTree(model)
+    tree = tree or LinkTree(model)
     robot = ElementTree.Element("robot", name=model.name)
     materials: dict[str, str] = {}
     links = [_link(model.mj, link, tree.body_ids.get(link), materials) for link in tree.links]

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -19,6 +23,8 @@ CHECK_PERIOD_S = 0.2
 """How often a node looks for a second commander or clock."""
 GHOST_S = 25.0
 """DDS keeps the publisher of a process that was killed for up to 20 s."""
+SETTLE_S = 1.0
+"""So long after a conflict every commander has noticed that it is the only one again."""
 _BOTH_COMMAND = 30
 """Surplus that proves two commanders; two that answer each state at 100 Hz have it in 0.3 s. They
 themselves wait twice as long, so that the robot has noticed before it hears neither."""
@@ -34,40 +40,48 @@ _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 class Sources:
     """Watches that no more than one node publishes a topic.
 
-    A node that was killed and has been restarted is there twice for a while, under one name. That
-    is no conflict, unless both are heard.
+    A node that was killed and has been restarted is there twice for a while, under one name: the
+    dead publisher is a ghost. Two publishers of one name are in conflict only when both are heard,
+    or when both have been there for longer than any ghost. Each publisher has an age of its own, so
+    that one ghost after another never adds up to a conflict.
     """
 
-    def __init__(self, node: Node, topic: str) -> None:
-        """Watches `topic` through the eyes of `node`."""
+    def __init__(self, node: Node, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches `topic` through the eyes of `node`; `clock` is steady [s]."""
         self._node = node
+        self._clock = clock
         self._topic = node.resolve_topic_name(topic)
-        self._twice_since_s: float | None = None
+        self._first_seen_s: dict[bytes, float] = {}
         self._subscriptions: list[Subscription] = []
         self._are_both_heard = False
 
-    def conflict(self) -> str:
-        """Who publishes at the same time, in plain words; empty when at most one node does."""
-        names: list[str] = []
-        if self._node.count_publishers(self._topic) > 1:
-            names = [
-                f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                for info in self._node.get_publishers_info_by_topic(self._topic)
-                if info.node_name != _UNKNOWN
-            ]
-        different = sorted(set(names))
+    def conflict(self) -> str | None:
+        """Says which nodes publish at the same time; None when at most one does."""
+        names = self._publishers()
+        different = sorted(set(names.values()))
         if len(different) > 1:
             return f"several nodes publish {self._topic}: {', '.join(different)}"
+        now_s = self._clock()
+        self._first_seen_s = {gid: self._first_seen_s.get(gid, now_s) for gid in names}
         if len(names) < 2:
             self._stop_listening()
-            return ""
-        now_s = time.monotonic()
-        if self._twice_since_s is None:
-            self._twice_since_s = now_s
+            return None
+        if not self._subscriptions:
             self._subscriptions = self._listen()
-        if not self._are_both_heard and now_s - self._twice_since_s < GHOST_S:
-            return ""
-        return f"{len(names)} nodes called {names[0]} publish {self._topic}"
+        together_s = now_s - sorted(self._first_seen_s.values())[1]
+        if not self._are_both_heard and together_s < GHOST_S:
+            return None
+        return f"{len(names)} nodes called {different[0]} publish {self._topic}"
+
+    def _publishers(self) -> dict[bytes, str]:
+        """Publishers of the topic: gid and full name of the node."""
+        if self._node.count_publishers(self._topic) == 0:
+            return {}
+        return {
+            bytes(info.endpoint_gid): f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+            if info.node_name != _UNKNOWN
+        }
 
     def _listen(self) -> list[Subscription]:
         """Begins to find out whether both publishers of one name are heard."""
@@ -77,7 +91,6 @@ class Sources:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        self._twice_since_s = None
         self._are_both_heard = False
 
 
@@ -88,9 +101,9 @@ class CommandSources(Sources):
     come from two nodes. In lockstep, where every command makes a state, only GHOST_S tells.
     """
 
-    def __init__(self, node: Node) -> None:
-        """Watches through the eyes of `node`."""
-        super().__init__(node, COMMANDS)
+    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
+        """Watches through the eyes of `node`; see Sources."""
+        super().__init__(node, COMMANDS, clock)
         self._surplus: int | None = None
         self._limit = _BOTH_COMMAND
 
@@ -137,3 +150,73 @@ class ClockSources(Sources):
         self._steps_back += time_ns <= self._time_ns
         self._time_ns = time_ns
         self._are_both_heard |= self._steps_back >= _BOTH_TICK
+
+
+class ConflictGuard:
+    """Looks for a conflict five times a second; logs its begin and its end, once each.
+
+    Attributes:
+        conflict: The conflict and its consequence in one sentence; None while there is none.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        sources: Sources,
+        consequence: str,
+        relief: str,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        """Starts watching on the steady clock.
+
+        Args:
+            node: Logs the changes.
+            sources: The publishers to watch.
+            consequence: What the node does during a conflict, such as "all commands are refused".
+            relief: What is logged when the conflict has ended.
+            on_change: Called after `conflict` changed between None and a sentence.
+        """
+        self.conflict: str | None = None
+        self._logger = node.get_logger()
+        self._sources = sources
+        self._consequence = consequence
+        self._relief = relief
+        self._on_change = on_change
+        self._end_s = -math.inf
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(CHECK_PERIOD_S, self.check, clock=steady)
+
+    @property
+    def clear_for_s(self) -> float:
+        """Time since the last conflict ended [s]: 0 during one, infinite before the first."""
+        return time.monotonic() - self._end_s if self.conflict is None else 0.0
+
+    def check(self) -> None:
+        """Looks now."""
+        found, before = self._sources.conflict(), self.conflict
+        self.conflict = None if found is None else f"{found}: {self._consequence}"
+        if (self.conflict is None) == (before is None):
+            return
+        if self.conflict is not None:
+            self._logger.error(self.conflict)
+        else:
+            self._end_s = time.monotonic()
+            self._logger.info(self._relief)
+        if self._on_change is not None:
+            self._on_change()
+
+
+def guard_commands(
+    node: Node, consequence: str, relief: str, on_change: Callable[[], None] | None = None
+) -> ConflictGuard:
+    """Watches that one node commands the joints; see ConflictGuard."""
+    return ConflictGuard(node, CommandSources(node), consequence, relief, on_change)
+
+
+def guard_clock(node: Node) -> ConflictGuard:
+    """Watches that one node publishes /clock."""
+    remedy = (
+        "time jumps back and forth; set publish_clock to false (humanoid sim --no-clock, "
+        "clock:=false) on all simulations but one"
+    )
+    return ConflictGuard(node, ClockSources(node), remedy, "one node publishes /clock again")

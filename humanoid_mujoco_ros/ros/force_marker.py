@@ -38,10 +38,6 @@ class MarkerConfig:
     """A client that is silent for so long in mid-drag lets go; its next move grabs again."""
     scale: float = 0.6
     """Size of the marker [m]."""
-    frame_prefix: str = ""
-    """Goes before every frame's name, as simulation_node's."""
-    pairing_tolerance_s: float = 0.0
-    """How far the stamps of joint_states and odom may differ."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -52,10 +48,6 @@ class MarkerConfig:
         for name in ("client_timeout_s", "scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not self.pairing_tolerance_s >= 0:
-            raise ValueError(
-                f"pairing_tolerance_s must not be negative, not {self.pairing_tolerance_s}"
-            )
 
 
 def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[[], None]]:
@@ -84,6 +76,7 @@ class ForceMarker:
         posed: PosedModel,
         spring: SpringConfig,
         config: MarkerConfig,
+        frame_prefix: str,
         actions: Mapping[str, Callable[[], None]],
         on_release: Callable[[str], None],
         on_refused: Callable[[object], None],
@@ -95,6 +88,7 @@ class ForceMarker:
             posed: Says where the bodies are.
             spring: Between the body and the marker.
             config: How the marker behaves.
+            frame_prefix: Goes before the names of the bodies' frames.
             actions: Title of a menu entry → what it does.
             on_release: Takes the body that is no longer dragged.
             on_refused: Takes the reason why feedback cannot be used.
@@ -105,6 +99,7 @@ class ForceMarker:
         self._node = node
         self._posed = posed
         self._config = config
+        self._prefix = frame_prefix
         self._actions = dict(enumerate(actions.items(), start=_FIRST_ACTION_ID))
         self._on_release = on_release
         self._on_refused = on_refused
@@ -209,7 +204,7 @@ class ForceMarker:
 
     @property
     def _frame(self) -> str:
-        return self._config.frame_prefix + self.body
+        return self._prefix + self.body
 
     def _show(self) -> None:
         center, scale = self._posed.center_of_mass(self.body), self._config.scale

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,31 +14,32 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
 from humanoid_mujoco_ros.robot.model import IMU_LINK, RobotModel
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.simulation.fall import has_fallen
+from humanoid_mujoco_ros.simulation.fall import healthy_height_m as healthy_height_m
 
-HEALTHY_HEIGHT_M = (1.0, 2.0)
-"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
-HUMANOID_HEIGHT_M = 1.4
-"""Height of that humanoid's root in the model's reference pose."""
 FORWARD_REWARD_WEIGHT = 1.25
 HEALTHY_REWARD = 5.0
 CONTROL_COST_WEIGHT = 0.1
 
 Float64Array = NDArray[np.float64]
 
+_STANDARD_GRAVITY = 9.81
+_reported: set[str] = set()
 
-def healthy_height_m(robot: RobotModel) -> tuple[float, float]:
-    """Range of the root's height outside which `robot` has fallen.
 
-    Humanoid-v4's range, in proportion to the root's height in the reference pose. A root that
-    starts at or below height 0 gives no scale: such a robot never counts as fallen.
-    """
-    height = float(robot.mj.qpos0[2])
-    if height <= 0:
-        return -np.inf, np.inf
-    low, high = HEALTHY_HEIGHT_M
-    scale = height / HUMANOID_HEIGHT_M
-    return low * scale, high * scale
+def _report_once(text: str) -> None:
+    """Logs each kind of MuJoCo's warnings once."""
+    kind = text.split(" at ")[0].split("Time =")[0].strip()
+    if kind not in _reported:
+        _reported.add(kind)
+        logging.getLogger("mujoco").warning("MuJoCo: %s (said once)", kind)
+
+
+# By default MuJoCo appends each warning to a file in the user's folder.
+mujoco.set_mju_user_warning(_report_once)
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,21 @@ class SimulationConfig:
 
     seed: int = 0
     """Seed of the noise of the initial states."""
-    reset_noise_scale: float = 0.01
+    reset_noise_scale: float = bounded(0.01, 0.0)
     """Each initial position and velocity is off by up to this much (Humanoid-v4's noise)."""
     mask_cfrc_ext: bool = False
     """Observe zeros for the contact forces, as on a robot that cannot measure them."""
+    wrench_limit: float = bounded(5.0, 0.0)
+    """Largest external force on a link, in body weights of the robot, and largest torque as that
+    force on a lever of 1 m. A larger wrench is refused."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ValueError: A value is out of its range.
+        """
+        check_ranges(self)
 
 
 class Simulation:
@@ -60,7 +73,13 @@ class Simulation:
     """
 
     def __init__(self, robot: RobotModel, config: SimulationConfig | None = None) -> None:
-        """Creates the simulation in its first initial state."""
+        """Creates the simulation in its first initial state.
+
+        Attributes:
+            robot: The model.
+            config: The configuration.
+            largest_wrench: Largest force [N] and torque [N·m] of an external wrench.
+        """
         self.robot = robot
         self.config = config or SimulationConfig()
         self._model = robot.mj
@@ -73,6 +92,8 @@ class Simulation:
         self._dt = self._model.opt.timestep * robot.config.steps_per_control
         self._x_com = 0.0
         self._healthy_height_m = healthy_height_m(robot)
+        body_weight = float(self._model.body_subtreemass[1]) * _STANDARD_GRAVITY
+        self.largest_wrench = self.config.wrench_limit * body_weight
         self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
         self._applied = np.zeros(self._model.nv)
         self._mass = self._model.body_mass[:, None]
@@ -141,9 +162,9 @@ class Simulation:
         d.ctrl[self.robot.actuator_indices] = efforts / self.robot.gear
         steps = self.robot.config.steps_per_control
         if self._wrenches:
-            # The wrench turns with its link, so it is applied anew before every physics step.
+            # The wrench turns with its link, so it is applied again before every physics step.
             for _ in range(steps):
-                self._apply_wrenches()
+                d.qfrc_applied[:] = self.external_forces()
                 mujoco.mj_step(m, d)
             d.qfrc_applied[:] = 0.0
         else:
@@ -165,6 +186,23 @@ class Simulation:
         self._episode_return += self._reward
         return self.state()
 
+    def check_external_wrench(self, link: str, wrench: Wrench) -> None:
+        """Refuses a wrench that must not act; may be called from any thread.
+
+        Raises:
+            ModelError: There is no such link.
+            VectorError: The force or the torque is not finite or larger than `wrench_limit` allows.
+        """
+        self.tree.mount(link)
+        for name, unit, vector in (("force", "N", wrench.force), ("torque", "N·m", wrench.torque)):
+            largest = float(np.abs(checked_vector(vector.tolist(), 3, f"external {name}")).max())
+            # The norm of 1e300 would overflow, its largest component does not.
+            if largest > self.largest_wrench or np.linalg.norm(vector) > self.largest_wrench:
+                raise VectorError(
+                    f"external {name} on {link} has a component of {largest:.4g} {unit}; all of it "
+                    f"may be {self.largest_wrench:.4g} {unit} (parameter wrench_limit)"
+                )
+
     def set_external_wrench(self, link: str, wrench: Wrench | None) -> None:
         """Lets a wrench act at the origin of `link`, expressed in its frame, until changed.
 
@@ -177,12 +215,36 @@ class Simulation:
 
         Raises:
             ModelError: There is no such link.
+            VectorError: The wrench is refused, see `check_external_wrench`.
         """
         mount = self.tree.mount(link)
         if wrench is None:
             self._wrenches.pop(link, None)
         else:
+            self.check_external_wrench(link, wrench)
             self._wrenches[link] = mount, wrench
+
+    def external_forces(self) -> Float64Array:
+        """What the external wrenches do to each degree of freedom now (nv,) [N, N·m]."""
+        m, d = self._model, self._data
+        mujoco.mj_kinematics(m, d)
+        mujoco.mj_comPos(m, d)
+        forces = np.zeros(m.nv)
+        for mount, wrench in self._wrenches.values():
+            point, axes_world = mount.pose(d)
+            self._applied[:] = 0.0
+            mujoco.mj_applyFT(
+                m,
+                d,
+                axes_world @ wrench.force,
+                axes_world @ wrench.torque,
+                point,
+                mount.body,
+                self._applied,
+            )
+            self._applied[list(mount.still_dofs)] = 0.0
+            forces += self._applied
+        return forces
 
     def state(self) -> RobotState:
         """The present state, copied."""
@@ -208,7 +270,7 @@ class Simulation:
             foot_wrenches=self._foot_wrenches(),
             observation=self.observe(),
             reward=self._reward,
-            fallen=not self._healthy_height_m[0] < d.qpos[2] < self._healthy_height_m[1],
+            fallen=bool(has_fallen(d.qpos[2], self._healthy_height_m)),
             episode=self._episode,
             episode_steps=self._episode_steps,
             episode_return=self._episode_return,
@@ -237,26 +299,6 @@ class Simulation:
             mujoco.mjtWarning.mjWARN_BADQACC,
         )
         return any(warnings[kind].number for kind in kinds)
-
-    def _apply_wrenches(self) -> None:
-        m, d = self._model, self._data
-        mujoco.mj_kinematics(m, d)
-        mujoco.mj_comPos(m, d)
-        d.qfrc_applied[:] = 0.0
-        for mount, wrench in self._wrenches.values():
-            point, axes_world = mount.pose(d)
-            self._applied[:] = 0.0
-            mujoco.mj_applyFT(
-                m,
-                d,
-                axes_world @ wrench.force,
-                axes_world @ wrench.torque,
-                point,
-                mount.body,
-                self._applied,
-            )
-            self._applied[list(mount.still_dofs)] = 0.0
-            d.qfrc_applied[:] += self._applied
 
     def _sensor_range(self, name: str) -> tuple[int, int]:
         sensor = self._model.sensor(name)

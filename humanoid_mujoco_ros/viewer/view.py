@@ -55,10 +55,6 @@ class ViewerConfig:
     """Port of the page."""
     frame_rate_hz: float = 30.0
     """Frames per second that the browsers get, 1 to 60."""
-    frame_prefix: str = ""
-    """The simulation's, which goes before the name of the link that is pushed."""
-    pairing_tolerance_s: float = 0.0
-    """How far the stamps of joint_states and odom may differ."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.

@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -129,6 +131,29 @@ def test_a_foreign_status_does_not_end_the_run(graph):
     assert process.returncode == 0, output
     assert "done at 8.01 s" in output
     assert "\x1b[2J" not in output
+
+
+def test_a_policy_that_a_person_stopped_stays_stopped_when_its_process_dies(graph):
+    health = graph.health()
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    stop = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert graph.call(ChangeState, "policy_node/change_state", stop).success
+    first = children(process.pid)["policy_node"]
+    os.kill(first, signal.SIGKILL)
+    graph.spin_until(lambda: children(process.pid).get("policy_node", first) != first)
+    health.messages.clear()
+    graph.spin_until(lambda: "stopped by deactivate" in health.messages.get("policy_node", ""))
+    assert health.value("simulation_node", "watchdog") == "timeout"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
+def test_a_run_that_ends_by_its_duration_ends_without_an_error(graph):
+    result = run(graph, "sim", "--no-viewer", "--duration", "4")
+    assert result.returncode == 0, result.stdout + result.stderr
+    end = result.stdout[result.stdout.index("done at") :]
+    assert "ERROR" not in end
 
 
 def test_a_killed_policy_is_reported_and_comes_back(graph):

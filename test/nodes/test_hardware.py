@@ -138,7 +138,7 @@ def test_humanoid_hardware_makes_another_robot_walk_and_survives_its_unplugging(
 
     robot.kill()
     robot.wait()
-    graph.spin_until(lambda: "stale" in health.messages.get("observation_node", ""), 5.0)
+    graph.spin_until(lambda: "no new state" in health.messages.get("observation_node", ""), 5.0)
     graph.spin_until(lambda: "no observation" in health.messages.get("policy_node", ""), 5.0)
     assert health.levels["observation_node"] == 2
     assert health.levels["policy_node"] == 2
