@@ -63,11 +63,16 @@ setup: base  ## set up and build only
 torch: python  ## add PyTorch: training, and checkpoints in torch's own format
 	@$(SETUP) torch
 
+.PHONY: robots
+robots: python  ## add other robots and policies for them: Unitree G1 and Go1, ONNX files
+	@$(SETUP) robots
+
 .PHONY: pins
 pins: all  ## bring the exact pins in line with workspace/requirements/*.in; newer ones: ARGS=--upgrade
-	@cd workspace/requirements && for name in ros runtime dev torch; do \
+	@cd workspace/requirements && for name in ros runtime dev torch robots; do \
 	    ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	        --no-emit-index-url --output-file $$name.txt $(ARGS) $$name.in && sed -E -i \
+	        --no-emit-index-url --output-file $$name.txt $(ARGS) \
+	        $$(test $$name != robots || echo --no-deps) $$name.in && sed -E -i \
 	        -e "s/( ;| and) platform_machine == 'x86_64'( and [^=]* != 'PyPy')? and sys_platform == 'linux'//" \
 	        -e "/^(cuda|nvidia|triton)-?/d" $$name.txt || exit 1; done
 
@@ -83,7 +88,7 @@ base: python
 
 .PHONY: all
 all: python
-	@$(SETUP) dev torch
+	@$(SETUP) dev torch robots
 
 .PHONY: python
 python:

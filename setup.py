@@ -26,6 +26,7 @@ NODES = [
 REQUIRES = [
     "gymnasium>=1.0",
     "jinja2>=3.1",
+    "lz4>=4.0",
     "mcap>=1.2",
     "mujoco>=4.0",
     "numpy>=1.26",
@@ -41,10 +42,12 @@ REQUIRES = [
 ]
 """What the package needs of PyPI; what it needs of ROS is in package.xml."""
 EXTRAS = {
+    "onnx": ["onnxruntime>=1.17"],
     "hub": ["huggingface-hub>=0.23"],
     "train": ["matplotlib>=3.6", "tensorboard>=2.10", "torch>=2.1"],
     "test": [
         "imageio>=2.28",
+        "onnx>=1.15",
         "packaging>=23.0",
         "pillow>=9.4",
         "playwright>=1.40",
