@@ -131,7 +131,7 @@ def missing(paths, declared, ros):
         name: str(path.relative_to(ROOT))
         for path in paths
         for name in foreign([path])
-        if name not in ros and not {*map(normalised, distributions.get(name, ()))} & declared
+        if name not in ros and not {*map(normalised, distributions.get(name, (name,)))} & declared
     }
 
 
@@ -155,8 +155,12 @@ def test_every_import_of_the_tests_is_a_declared_dependency():
 
 def test_every_declared_dependency_is_pinned_for_a_machine_without_ros():
     required, extra = declared_in_setup_py()
-    chosen = set().union(*(requirements(f"{name}.in") for name in ("runtime", "dev", "torch", "robots")))
+    chosen = set().union(
+        *(requirements(f"{name}.in") for name in ("runtime", "dev", "torch", "robots"))
+    )
     assert required <= requirements("runtime.in")
     assert extra <= chosen
-    pinned = set().union(*(requirements(f"{n}.txt") for n in ("ros", "runtime", "dev", "torch", "robots")))
+    pinned = set().union(
+        *(requirements(f"{n}.txt") for n in ("ros", "runtime", "dev", "torch", "robots"))
+    )
     assert chosen <= pinned

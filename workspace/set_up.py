@@ -64,7 +64,9 @@ class SetupError(Exception):
 def main() -> None:
     """Brings the workspace up to date."""
     parser = argparse.ArgumentParser(description="Set up .venv and build the workspace.")
-    parser.add_argument("layers", nargs="*", metavar="dev|torch|robots", help="what else to install")
+    parser.add_argument(
+        "layers", nargs="*", metavar="dev|torch|robots", help="what else to install"
+    )
     parser.add_argument("--keep-python", action="store_true", help="keep the Python of the .venv")
     options = parser.parse_args()
     unknown = sorted(set(options.layers) - set(LAYERS))
