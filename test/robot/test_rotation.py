@@ -74,6 +74,8 @@ def test_a_batch_gives_what_each_of_it_gives():
         (rotation.to_matrix(batch), rotation.to_matrix(batch[one])),
         (rotation.to_rpy(batch), rotation.to_rpy(batch[one])),
         (rotation.from_rpy(vectors), rotation.from_rpy(vectors[one])),
+        (rotation.heading(batch), rotation.heading(batch[one])),
+        (rotation.forward_speed(batch, vectors), rotation.forward_speed(batch[one], vectors[one])),
         (rotation.from_axis_angle((0, 0, 1), vectors[..., 0]),
          rotation.from_axis_angle((0, 0, 1), vectors[(*one, 0)])),
     ):  # fmt: skip
@@ -115,10 +117,15 @@ def test_the_identity_cannot_be_changed_by_accident():
         rotation.IDENTITY[0] = 2.0
 
 
-def test_the_forward_speed_is_along_the_heading_also_of_a_body_that_leans():
-    half = np.pi / 4
-    left = np.array([np.cos(half), 0.0, 0.0, np.sin(half)])  # looks along +y
-    leaning = rotation.multiply(left, [np.cos(0.2), 0.0, np.sin(0.2), 0.0])
-    for quaternion in (left, leaning):
-        assert rotation.heading(quaternion) == pytest.approx(np.pi / 2)
-        assert rotation.forward_speed(quaternion, [0.3, 1.5, 9.0]) == pytest.approx(1.5)
+@pytest.mark.parametrize("yaw", [0.0, 0.5 * np.pi, 2.5, -2.0])
+@pytest.mark.parametrize("pitch", [0.0, 0.4])
+def test_the_forward_speed_is_along_the_heading_also_of_a_body_that_leans(yaw, pitch):
+    turn = rotation.from_axis_angle((0, 0, 1), yaw)
+    body = rotation.multiply(turn, rotation.from_axis_angle((0, 1, 0), pitch))
+    ahead = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+    left = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+    assert rotation.heading(body) == pytest.approx(yaw)
+    velocity = 1.5 * ahead + 0.3 * left + [0.0, 0.0, 9.0]
+    assert rotation.forward_speed(body, velocity) == pytest.approx(1.5)
+    assert rotation.forward_speed(body, velocity[:2]) == pytest.approx(1.5)
+    assert isinstance(rotation.forward_speed(body, velocity), float)
