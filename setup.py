@@ -28,6 +28,7 @@ REQUIRES = [
     "jinja2>=3.1",
     "lz4>=4.0",
     "mcap>=1.2",
+    "msgspec>=0.18",
     "mujoco>=4.0",
     "numpy>=1.26",
     "plotly>=6.0",
@@ -38,6 +39,7 @@ REQUIRES = [
     "trimesh>=4.0",
     "tyro>=1.0",
     "viser>=1.1",
+    "websockets>=13.0",
     "zstandard>=0.22",
 ]
 """What the package needs of PyPI; what it needs of ROS is in package.xml."""
@@ -55,7 +57,6 @@ EXTRAS = {
         "pytest-cov>=4.0",
         "pytest-timeout>=2.1",
         "pytest-xdist>=3.0",
-        "websockets>=12.0",
         "yourdfpy>=0.0.56",
     ],
 }

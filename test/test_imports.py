@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "viewer": LIBRARY,
     "ros": {*LIBRARY, "viewer"},
     "nodes": {*LIBRARY, "viewer", "ros"},
-    "training": {"policy", "simulation", "robot"},
+    "training": LIBRARY,
     "bags": {*LIBRARY, "ros"},
     "bringup": {*LIBRARY, "viewer", "ros", "nodes", "bags"},
 }
@@ -33,7 +33,7 @@ WITHOUT_ROS = {*LIBRARY, "training", "viewer"}
 ROS_VARIABLES = re.compile(r"\b(AMENT|COLCON|ROS|RMW|RCUTILS|RCL|FASTDDS|FASTRTPS)_[A-Z_]+\b")
 OPTIONAL_ROS = {"interactive_markers"}
 """A ROS package that is used where it is installed, so that package.xml does not ask for it."""
-KNOWN = {("robot/posed_model.py", "policy.observation.observe")}
+KNOWN = {("robot/posed_model.py", "policy.observation.observe_data")}
 """The robot still makes its own observation."""
 
 
