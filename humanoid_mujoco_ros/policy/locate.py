@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from humanoid_mujoco_ros.policy.onnx_file import SUFFIX as ONNX_SUFFIX
 from humanoid_mujoco_ros.robot.card import package_file
 from humanoid_mujoco_ros.robot.errors import CardError, ModelError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
+from humanoid_mujoco_ros.share import ShareError, share_directory
 
 HUB_SCHEME = "hf://"
 HUB_LINK = re.compile(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/", re.IGNORECASE)
@@ -36,23 +36,8 @@ class Found:
     """What a card outside the file says of it."""
 
 
-def _share(folder: str) -> Path | None:
-    """A folder in the source tree, or of the package's share when installed.
-
-    None where the workspace's setup file was not sourced.
-    """
-    source = Path(__file__).resolve().parents[2] / folder
-    if source.is_dir():
-        return source
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        shared = Path(prefix) / "share" / "humanoid_mujoco_ros" / folder
-        if prefix and shared.is_dir():
-            return shared
-    return None
-
-
 def shipped_policies() -> dict[str, Path]:
-    """Name → file of each policy that ships."""
+    """Name → file of each policy that ships; empty where the policies are not installed."""
     return _files("policies", SUFFIX)
 
 
@@ -62,8 +47,9 @@ def named_cards() -> dict[str, Path]:
 
 
 def _files(folder: str, suffix: str) -> dict[str, Path]:
-    directory = _share(folder)
-    if directory is None:
+    try:
+        directory = share_directory(folder)
+    except ShareError:
         return {}
     return {path.stem: path for path in sorted(directory.glob(f"*{suffix}"))}
 
@@ -128,7 +114,7 @@ def find(policy: str) -> Found:
         raise CheckpointError(f"policy '{policy}' is no usable path: {error}") from error
     raise CheckpointError(
         f"policy '{policy}' is neither shipped nor a file; shipped are "
-        f"{', '.join((*shipped, *cards)) or 'none (source the workspace first)'}; "
+        f"{', '.join((*shipped, *cards)) or 'none'}; "
         "others are given as a path or as hf://owner/repo"
     )
 
