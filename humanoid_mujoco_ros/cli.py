@@ -32,6 +32,15 @@ COMMANDS: Mapping[str, Command | Group] = {
         "bags.report:ReportOptions", "bags.report:run", "show a recorded run as a page"
     ),
     "urdf": Command("bringup.urdf:UrdfOptions", "bringup.urdf:run", "print the robot's URDF"),
+    "robots": Command("bringup.robots:RobotsOptions", "bringup.robots:run", "list the robots"),
+    "policy": Command(
+        "bringup.policy_info:PolicyOptions",
+        "bringup.policy_info:run",
+        "print what a policy is and which robots it fits",
+    ),
+    "export": Command(
+        "bringup.export:ExportOptions", "bringup.export:run", "write a policy as an ONNX file"
+    ),
     "train": Command("training.train:TrainOptions", "training.train:run", "train a policy"),
     "evaluate": Command(
         "training.evaluate:EvaluateOptions",

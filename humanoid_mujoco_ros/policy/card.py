@@ -155,8 +155,12 @@ class PolicyCard:
         Args:
             observation_size: Number of values on the robot's `observation`.
         """
+        return sum(self.term_sizes(observation_size))
+
+    def term_sizes(self, observation_size: int) -> list[int]:
+        """Number of values of each input; see `input_size`."""
         sizes = terms.Sizes(len(self.joints), self.legs, observation_size)
-        return sum(terms.TERMS[t.name].size(sizes) * t.history for t in self.inputs)
+        return [terms.TERMS[t.name].size(sizes) * t.history for t in self.inputs]
 
     def to_json(self) -> str:
         """The card as JSON text, for a file's metadata."""

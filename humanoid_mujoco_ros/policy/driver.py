@@ -170,7 +170,7 @@ def _brain(loaded: Checkpoint | TermPolicy, robot: RobotModel, sample: bool, see
     """
     if isinstance(loaded, Checkpoint):
         return _Plain(Policy(loaded, robot, sample=sample, seed=seed))
-    fit.check_fits(loaded.card, loaded.input_size, robot)
+    fit.check_fits(loaded, robot)
     network = loaded.network
     if sample:
         if loaded.log_std is None:

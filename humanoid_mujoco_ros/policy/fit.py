@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a policy that reads input terms fits a robot."""
+"""Whether a policy fits a robot, and where on its observation it finds what it reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import terms
 from humanoid_mujoco_ros.policy.card import PolicyCard
-from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, CheckpointError
+from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4, observation_layout
 from humanoid_mujoco_ros.robot.model import RobotModel
 
@@ -16,18 +17,17 @@ GAIN_TOLERANCE = 0.02
 """A drive's stiffness and damping may differ by this share from those of the training."""
 
 
-def check_fits(card: PolicyCard, input_size: int, robot: RobotModel) -> None:
+def check_fits(policy: Checkpoint | TermPolicy, robot: RobotModel) -> None:
     """Checks that a policy can drive `robot`.
-
-    Args:
-        card: The policy's.
-        input_size: Number of values that its network reads.
-        robot: The robot.
 
     Raises:
         CheckpointError: Robot, joints, rate, kind, gains or input differ; the message says what
             came and what was expected.
     """
+    if isinstance(policy, Checkpoint):
+        policy.check_fits(robot)
+        return
+    card = policy.card
     if card.robot and card.robot not in (robot.name, robot.card.name):
         raise CheckpointError(
             f"the policy drives the robot '{card.robot}', this one is '{robot.card.name}'"
@@ -39,7 +39,7 @@ def check_fits(card: PolicyCard, input_size: int, robot: RobotModel) -> None:
             f"{robot.control_rate_hz:.2f} Hz"
         )
     _check_actuation(card, robot)
-    _check_input(card, input_size, robot)
+    _check_input(card, policy.input_size, robot)
 
 
 def _check_joints(card: PolicyCard, robot: RobotModel) -> None:
@@ -102,16 +102,11 @@ def _check_input(card: PolicyCard, input_size: int, robot: RobotModel) -> None:
             )
     expected = card.input_size(layout[-1].slice.stop)
     if input_size != expected:
-        parts = ", ".join(f"{name} {size}" for name, size in term_sizes(card, robot))
+        sizes = card.term_sizes(layout[-1].slice.stop)
+        parts = ", ".join(f"{t.name} {n}" for t, n in zip(card.inputs, sizes, strict=True))
         raise CheckpointError(
             f"the network reads {input_size} values, its input terms have {expected}: {parts}"
         )
-
-
-def term_sizes(card: PolicyCard, robot: RobotModel) -> list[tuple[str, int]]:
-    """Each input term's name and number of values, on `robot`."""
-    sizes = terms.Sizes(len(card.joints), card.legs, observation_layout(robot)[-1].slice.stop)
-    return [(t.name, terms.TERMS[t.name].size(sizes) * t.history) for t in card.inputs]
 
 
 def blocks_by_joint(

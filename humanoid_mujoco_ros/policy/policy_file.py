@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from humanoid_mujoco_ros.policy import checkpoint
-from humanoid_mujoco_ros.policy.card import CardError, PolicyCard
+from humanoid_mujoco_ros.policy.card import ActionCard, CardError, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.controller import Network
 from humanoid_mujoco_ros.policy.foreign import why_unusable
@@ -53,6 +53,18 @@ def load(found: Found, robot: RobotModel) -> Checkpoint | TermPolicy:
     except CheckpointError as error:
         raise CheckpointError(f"{found.file}: {error}") from error
     return TermPolicy(loaded.card, network, loaded.observation_size, loaded.log_std)
+
+
+def card_of(policy: Checkpoint) -> PolicyCard:
+    """The card of a policy of this package's or CleanRL's: its own, or one that says the same."""
+    return policy.card or PolicyCard(
+        joints=policy.joints,
+        control_rate_hz=policy.control_rate_hz,
+        inputs=(InputTerm(policy.input),),
+        action=ActionCard("effort", limit=policy.action_limit),
+        robot=policy.model,
+        task=policy.task,
+    )
 
 
 def _load_onnx(found: Found) -> TermPolicy:
