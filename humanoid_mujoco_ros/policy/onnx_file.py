@@ -81,8 +81,10 @@ class OnnxNetwork:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has an exception type for each kind of fault
-            reason = str(error).strip().splitlines()[0][:200]
-            raise OnnxError(f"{path} is no ONNX file that onnxruntime can run: {reason}") from error
+            raise OnnxError(
+                f"{path} is no ONNX file that onnxruntime can run: {_first_line(error)}"
+            ) from error
+        self._path = path
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1:
@@ -94,6 +96,21 @@ class OnnxNetwork:
         self._name, self._output = inputs[0].name, outputs[0].name
         self.input_size = _vector_size(path, "input", inputs[0].shape)
         self.output_size = _vector_size(path, "output", outputs[0].shape)
+
+    def try_out(self) -> None:
+        """Runs the network once.
+
+        Raises:
+            OnnxError: It cannot be run, or returns another number of values than it says.
+        """
+        try:
+            size = self(np.zeros(self.input_size, dtype=np.float32)).size
+        except Exception as error:  # onnxruntime has an exception type for each kind of fault
+            raise OnnxError(f"{self._path} cannot be run: {_first_line(error)}") from error
+        if size != self.output_size:
+            raise OnnxError(
+                f"{self._path} returns {size} values, and says that it returns {self.output_size}"
+            )
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(input_size,) to (output_size,)."""
@@ -197,6 +214,10 @@ def _listed(text: str) -> list[str]:
 def _numbers(text: str, count: int) -> list[float]:
     values = [float(item) for item in _listed(text)]
     return values * count if len(values) == 1 else values
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _vector_size(path: Path, what: str, shape: list[Any]) -> int:

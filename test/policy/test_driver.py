@@ -16,6 +16,7 @@ from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.locate import resolve
 from humanoid_mujoco_ros.policy.observation import observe_data
+from humanoid_mujoco_ros.policy.onnx_export import export
 from humanoid_mujoco_ros.policy.state_vector import StateVector, observation_layout
 from humanoid_mujoco_ros.robot.card import Drive, bare_card, load_card
 from humanoid_mujoco_ros.robot.joint_map import JointMap
@@ -258,6 +259,30 @@ def test_sampled_actions_scatter_as_the_policy_says(drives, tmp_path):
     spread = np.array([driver.answer(observed, ZERO) for _ in range(4000)])
     np.testing.assert_allclose(spread.mean(axis=0), mean, atol=0.01)
     np.testing.assert_allclose(spread.std(axis=0), (0.25 * 0.4, 0.5 * 0.2), rtol=0.05)
+
+
+def test_an_onnx_file_acts_as_what_it_was_made_of_and_its_card_beside_it_counts(drives, tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed: make robots")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make robots")
+    own = linear_policy(tmp_path / "a.safetensors")
+    path = tmp_path / "a.onnx"
+    export(checkpoint.load(Path(own), drives), path)
+    observed = StateVector(drives).of_data(state(drives)[0]).tolist()
+    command = np.array((0.4, -0.1, 0.2))
+    expected = driver_of(drives, own).answer(observed, command)
+    driver = driver_of(drives, str(path))
+    np.testing.assert_allclose(driver.answer(observed, command), expected, atol=1e-5)
+    with pytest.raises(PolicyError, match="no standard deviations to sample actions with"):
+        driver.load(str(path), sample=True, seed=0)
+    path.with_suffix(".yaml").write_text("default_joint_positions: [0.2, 0.1]")
+    moved = driver_of(drives, str(path)).answer(observed, command)
+    assert np.abs(moved - expected).max() > 0.01
+    path.with_suffix(".yaml").write_text("inputs: [joint_pos, wind]")
+    with pytest.raises(PolicyError, match=r"a\.onnx: there is no input term 'wind'; the terms are"):
+        driver.load(str(path), sample=False, seed=0)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 722000\n")
+    with pytest.raises(PolicyError, match="this is a git-LFS pointer"):
+        driver.load(str(path), sample=False, seed=0)
 
 
 @pytest.mark.parametrize(("name", "least_m_s"), [("g1_fastsac", 0.5), ("g1_ppo", 0.4)])

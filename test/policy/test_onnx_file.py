@@ -45,10 +45,11 @@ OWN = {
 }
 
 
-def write(path, inputs, outputs, metadata=(), extra_input=False):
+def write(path, inputs, outputs, metadata=(), extra_input=False, float_type=onnx.TensorProto.FLOAT):
     """An ONNX file: the sums of the inputs, times the number of the output."""
-    weight = np.outer(np.ones(inputs), np.arange(1.0, outputs + 1.0)).astype(np.float32)
-    helper, float_type = onnx.helper, onnx.TensorProto.FLOAT
+    weight = np.outer(np.ones(inputs), np.arange(1.0, outputs + 1.0))
+    helper = onnx.helper
+    weight = weight.astype(helper.tensor_dtype_to_np_dtype(float_type))
     values = [helper.make_tensor_value_info("obs", float_type, [1, inputs])]
     if extra_input:
         values.append(helper.make_tensor_value_info("h_in", float_type, [1, 8]))
@@ -135,6 +136,8 @@ def test_files_that_are_no_policy_are_refused(tmp_path):
     page.write_text("<!doctype html>")
     with pytest.raises(OnnxError, match="is no ONNX file that onnxruntime can run"):
         OnnxNetwork(page)
+    with pytest.raises(OnnxError, match=r"a\.onnx cannot be run: .*expected: \(tensor\(double"):
+        write(tmp_path / "a.onnx", 4, 2, float_type=onnx.TensorProto.DOUBLE).try_out()
     with pytest.raises(OnnxError, match=r"2 inputs \(obs, h_in\), expected one vector"):
         write(tmp_path / "a.onnx", 4, 2, extra_input=True)
 
