@@ -6,5 +6,5 @@ class ModelError(ValueError):
     """The robot's card or model cannot be used; the message says why in one line."""
 
 
-class CardError(ModelError):
+class RobotCardError(ModelError):
     """A robot's card cannot be used; the message says why in one line."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from humanoid_mujoco_ros.robot.errors import CardError
+from humanoid_mujoco_ros.robot.errors import RobotCardError
 
 MAX_BYTES = 64 * 1024
 """No card is longer; a file that is, is no card."""
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
         seen = set()
         for key, _ in node.value:
             if isinstance(key.value, str) and key.value in seen:
@@ -43,22 +43,22 @@ def read_yaml(path: Path, what: str) -> Any:
         what: What it is, for the error.
 
     Raises:
-        CardError: It is no readable, small YAML file.
+        RobotCardError: It is no readable, small YAML file.
     """
     try:
         if not path.is_file():
-            raise CardError(f"{what}: {path} is not a file")
+            raise RobotCardError(f"{what}: {path} is not a file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise CardError(f"{what} is longer than {MAX_BYTES // 1024} KiB: it is no card")
+            raise RobotCardError(f"{what} is longer than {MAX_BYTES // 1024} KiB: it is no card")
         return yaml.load(data.decode(), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise CardError(f"{what} is not YAML: {line}{error.problem}") from error
+        raise RobotCardError(f"{what} is not YAML: {line}{error.problem}") from error
     except RecursionError:
-        raise CardError(f"{what} is nested too deeply") from None
+        raise RobotCardError(f"{what} is nested too deeply") from None
     except (OSError, yaml.YAMLError, ValueError, OverflowError) as error:
-        if isinstance(error, CardError):
+        if isinstance(error, RobotCardError):
             raise
-        raise CardError(f"{what} cannot be read: {' '.join(str(error).split())}") from error
+        raise RobotCardError(f"{what} cannot be read: {' '.join(str(error).split())}") from error

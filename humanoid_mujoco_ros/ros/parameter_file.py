@@ -115,7 +115,7 @@ def _scalar(text: str) -> bool | int | float | str | None:
 
 
 @dataclass(frozen=True)
-class Section:
+class NodeSection:
     """The parameters that a file sets for the nodes of one name."""
 
     name: str
@@ -133,14 +133,14 @@ class Section:
         return self.name.endswith("*")
 
 
-def sections(path: Path) -> list[Section]:
+def sections(path: Path) -> list[NodeSection]:
     """The sections of a ROS parameter file, in their order: a later one wins.
 
     Raises:
         OSError: The file cannot be read.
         YamlError: It is not a ROS parameter file.
     """
-    found: list[Section] = []
+    found: list[NodeSection] = []
     for document in _compose(read_text(path)):
         if not isinstance(document, yaml.MappingNode):
             raise YamlError("it is not a ROS parameter file: expected node names at its top")
@@ -148,13 +148,13 @@ def sections(path: Path) -> list[Section]:
     return found
 
 
-def _sections(node: yaml.MappingNode, parents: tuple[str, ...]) -> Iterator[Section]:
+def _sections(node: yaml.MappingNode, parents: tuple[str, ...]) -> Iterator[NodeSection]:
     for key, value in node.value:
         name = str(key.value)
         if name == _PARAMETERS and parents:
             if not isinstance(value, yaml.MappingNode):
                 raise YamlError(f"'{'/'.join(parents)}': {_PARAMETERS} holds no parameters")
-            yield Section(f"/{'/'.join(parents)}", dict(_flat(_value(value), "")))
+            yield NodeSection(f"/{'/'.join(parents)}", dict(_flat(_value(value), "")))
         elif isinstance(value, yaml.MappingNode):
             yield from _sections(value, (*parents, name.strip("/")))
         else:

@@ -10,9 +10,9 @@ import pytest
 
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.card import (
-    CardError,
     FallRule,
     RobotCard,
+    RobotCardError,
     card_names,
     load_card,
     read_card,
@@ -123,7 +123,7 @@ policy: trot
     ],
 )
 def test_a_mistake_is_one_line_that_names_what_there_is(tmp_path, text, message):
-    with pytest.raises(CardError, match=message) as caught:
+    with pytest.raises(RobotCardError, match=message) as caught:
         card(tmp_path, text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -132,23 +132,23 @@ def test_a_mistake_is_one_line_that_names_what_there_is(tmp_path, text, message)
 def test_a_bomb_of_aliases_is_refused(tmp_path):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
-    with pytest.raises(CardError, match="aliases"):
+    with pytest.raises(RobotCardError, match="aliases"):
         card(tmp_path, "\n".join(lines))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/zero")
 def test_what_is_no_file_or_text_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(CardError, match="is not a file"):
+    with pytest.raises(RobotCardError, match="is not a file"):
         read_card(tmp_path / "pipe.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CardError, match=r"robot card bytes\.yaml"):
+    with pytest.raises(RobotCardError, match=r"robot card bytes\.yaml"):
         read_card(tmp_path / "bytes.yaml")
 
 
 @pytest.mark.parametrize("name", ["gorilla", "gorilla.yaml", "a\0b.yaml", "x" * 5000 + ".xml"])
 def test_an_unknown_robot_is_answered_with_those_there_are(name):
-    with pytest.raises(CardError, match=r"robot '.*") as caught:
+    with pytest.raises(RobotCardError, match=r"robot '.*") as caught:
         load_card(name, CARDS)
     assert "\n" not in str(caught.value)
     if name == "gorilla":
