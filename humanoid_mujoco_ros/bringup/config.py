@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from humanoid_mujoco_ros.ros.parameter_file import NodeSection, YamlError, sections
+from humanoid_mujoco_ros.robot.errors import YamlError
+from humanoid_mujoco_ros.ros.parameter_file import NodeSection, sections
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.share import share_directory
 

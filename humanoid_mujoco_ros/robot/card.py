@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError
+from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError, YamlError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 
 Actuation = Literal["effort", "position"]
@@ -241,7 +241,10 @@ def read_card(path: Path) -> RobotCard:
         RobotCardError: The file cannot be read, has an unknown key, or a value that cannot be used.
     """
     where = f"robot card {path.name}"
-    values = read_yaml(path, where)
+    try:
+        values = read_yaml(path, where)
+    except YamlError as error:
+        raise RobotCardError(str(error)) from error
     values = _section(values, where, _KEYS)
     if "model" not in values:
         raise RobotCardError(f"{where} names no model")

@@ -8,3 +8,7 @@ class ModelError(ValueError):
 
 class RobotCardError(ModelError):
     """A robot's card cannot be used; the message says why in one line."""
+
+
+class YamlError(ValueError):
+    """A text is not YAML of the kind that is expected; the message says why in one line."""
