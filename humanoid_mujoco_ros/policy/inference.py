@@ -142,9 +142,9 @@ class Policy:
         self,
         checkpoint: Checkpoint,
         robot: RobotModel,
+        *,
         sample: bool = False,
         seed: int = 0,
-        *,
         robots: int | None = None,
         rate_tolerance: float = RATE_TOLERANCE,
     ) -> None:
