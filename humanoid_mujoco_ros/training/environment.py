@@ -86,7 +86,7 @@ class VectorEnvironment:
         """Prepares `n` simulations on `threads` threads; `reset` starts them."""
         self.robot = robot
         self.task = task
-        self.config = config
+        self.config = config = task.conditions(config, robot.control_period_s)
         self.n = n
         self.push_level = 0.0
         """0 to 1: how hard the pushes are."""

@@ -12,7 +12,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.robot.card import load_card
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.share import share_directory
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig
 from humanoid_mujoco_ros.training.task import Task
 from humanoid_mujoco_ros.training.tasks import TASKS
@@ -128,6 +130,8 @@ class TrainOptions:
         Raises:
             ModelError: The model cannot be used.
         """
+        if self.task.robot_card is not None:
+            return RobotModel(load_card(self.task.robot_card, share_directory("config") / "robots"))
         config = ModelConfig(
             path=self.model,
             timestep_s=self.timestep_s,

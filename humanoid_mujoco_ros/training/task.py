@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from humanoid_mujoco_ros.simulation.simulation import (
 )
 from humanoid_mujoco_ros.training.batch import humanoid_v4_start
 from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
+
+if TYPE_CHECKING:
+    from humanoid_mujoco_ros.training.environment import EnvironmentConfig
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -125,6 +128,8 @@ class Task(ABC):
         Mirror.signs(1, -1, 1, 1, -1, 1, 1, 1, 1, -1), Mirror.swap(2), Mirror.swap(2)
     )
     """How `privileged` looks in a mirror."""
+    robot_card: ClassVar[str | None] = None
+    """Card of the robot that learns it, in the card's own physics; None: as the options say."""
     level = 0.0
     """How far the curriculum has come, 0 to 1; kept when a training is resumed."""
     pushes_may_grow = True
@@ -141,6 +146,15 @@ class Task(ABC):
         self.robot = robot
         self.random = random
         self._fall_rule = robot.fall_rule
+
+    def conditions(self, config: EnvironmentConfig, period_s: float) -> EnvironmentConfig:
+        """What the robot meets: as the options say, unless the task wants it otherwise.
+
+        Args:
+            config: What the options say.
+            period_s: Control period of the robot.
+        """
+        return config
 
     def mirror(self, robot: RobotModel) -> RobotMirror | None:
         """How input and actions look in a mirror; None without a left-right symmetry."""
