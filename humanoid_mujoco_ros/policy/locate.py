@@ -12,7 +12,7 @@ from typing import Any
 from humanoid_mujoco_ros.policy.checkpoint import CLEANRL_SUFFIX, SUFFIX, CheckpointError
 from humanoid_mujoco_ros.policy.onnx_file import SUFFIX as ONNX_SUFFIX
 from humanoid_mujoco_ros.robot.card import package_file
-from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError
+from humanoid_mujoco_ros.robot.errors import ModelError, YamlError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 from humanoid_mujoco_ros.share import ShareError, share_directory
 
@@ -156,14 +156,14 @@ def _of_card(path: Path) -> Found:
 def _in_package(address: str, what: str, install: str | None) -> Path:
     try:
         return package_file(address.removeprefix(PACKAGE_SCHEME), what, install)
-    except (RobotCardError, ModelError) as error:
+    except ModelError as error:
         raise CheckpointError(str(error)) from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path, f"policy card {path.name}")
-    except RobotCardError as error:
+    except YamlError as error:
         raise CheckpointError(str(error)) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"policy card {path.name} is no list of keys and values")
