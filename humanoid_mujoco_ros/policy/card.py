@@ -109,6 +109,8 @@ class PolicyCard:
                 f"the action's kind is '{self.action.kind}', expected effort or position"
             )
         _check_vector("action scale", self.action.scale, count)
+        if not self.action.limit > 0:
+            raise CardError(f"the action's limit is {self.action.limit}, expected more than 0")
         if not self.inputs:
             raise CardError("there are no input terms")
         needs_gait = [term.name for term in self.inputs if term.name.startswith("phase")]
@@ -117,10 +119,11 @@ class PolicyCard:
                 terms.find(term.name)
             except terms.TermError as error:
                 raise CardError(str(error)) from error
-            if term.history < 1 or not math.isfinite(term.scale):
+            is_whole = isinstance(term.history, int) and term.history >= 1
+            if not is_whole or not math.isfinite(term.scale):
                 raise CardError(
                     f"input '{term.name}' has scale {term.scale} and history {term.history}, "
-                    "expected a finite scale and a history of at least 1"
+                    "expected a finite scale and a whole history of 1 or more"
                 )
         if needs_gait and self.gait is None:
             raise CardError(f"input '{needs_gait[0]}' needs a gait (period_s, offsets)")
@@ -177,11 +180,11 @@ def from_mapping(values: Mapping[str, Any]) -> PolicyCard:
     try:
         count = len(data["joints"])
         inputs = tuple(_input(item) for item in data.pop("inputs"))
-        readers = {"scale": lambda value: _floats(value, count)}
+        readers = {"scale": lambda value: _floats(value, count), "limit": float}
         action = ActionCard(**_known("action", ActionCard, data.pop("action"), readers))
         gait = data.pop("gait", None)
         if gait is not None:
-            gait = Gait(**_known("gait", Gait, gait, {"offsets": _floats}))
+            gait = Gait(**_known("gait", Gait, gait, {"offsets": _floats, "period_s": float}))
         ranges = {
             str(axis): (float(low), float(high))
             for axis, (low, high) in (data.pop("command_ranges", None) or {}).items()
@@ -196,6 +199,8 @@ def from_mapping(values: Mapping[str, Any]) -> PolicyCard:
                 "stiffness": _floats,
                 "damping": _floats,
                 "control_rate_hz": float,
+                "robot": str,
+                "task": str,
             },
         )
         return PolicyCard(inputs=inputs, action=action, gait=gait, command_ranges=ranges, **known)
@@ -223,8 +228,9 @@ def _known(what: str, kind: type, values: object, readers: Mapping[str, Any]) ->
     if unknown:
         raise CardError(f"{what} has no '{unknown[0]}'; it has {', '.join(fields)}")
     return {
-        name: readers[name](value) if name in readers and value is not None else value
+        name: readers[name](value) if name in readers else value
         for name, value in values.items()
+        if value is not None  # as if it were not there
     }
 
 

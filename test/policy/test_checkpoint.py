@@ -567,10 +567,11 @@ def observe(robot, data):
 
 def test_statistics_in_the_state_dict_are_used(tmp_path, native_robot):
     path = tmp_path / "a.pt"
-    statistics = {"obs_rms.mean": torch.arange(376.0), "obs_rms.var": torch.full((376,), 2.0)}
+    mean = torch.arange(376, dtype=torch.float64) / 3.0
+    statistics = {"obs_rms.mean": mean, "obs_rms.var": torch.full((376,), 2.0)}
     torch.save(cleanrl_agent().state_dict() | statistics, path)
     loaded = checkpoint.load(path, native_robot)
-    np.testing.assert_array_equal(loaded.observation_mean, np.arange(376.0))
+    np.testing.assert_array_equal(loaded.observation_mean, mean.numpy())
     np.testing.assert_array_equal(loaded.observation_var, np.full(376, 2.0))
 
 

@@ -125,6 +125,7 @@ def test_a_card_is_read_from_a_mapping_and_from_its_own_json():
     assert card.inputs == (InputTerm("joint_pos"), InputTerm("joint_vel", 0.05))
     assert card.action.scale == (0.25, 0.25)
     assert from_mapping(json.loads(card.to_json())) == card
+    assert from_mapping({**GOOD, "task": None, "robot": None}) == card
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,9 @@ def test_a_card_is_read_from_a_mapping_and_from_its_own_json():
         ({"command_ranges": {"vz": [-1, 1]}}, "expected vx, vy, yaw_rate"),
         ({"command_ranges": {"vx": [0.5, 1]}}, "has to hold zero"),
         ({"colour": "red"}, "has no 'colour'"),
+        ({"inputs": [{"name": "joint_pos", "history": 2.5}]}, "a whole history of 1 or more"),
+        ({"action": {"kind": "position", "limit": float("nan")}}, "limit is nan, expected more"),
+        ({"joints": None}, "cannot be read"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_with_the_reason(change, match):
