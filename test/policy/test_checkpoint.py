@@ -540,6 +540,7 @@ def test_a_cleanrl_policy_of_each_robot_acts_as_gymnasium_and_torch_say(tmp_path
     loaded = checkpoint.load(path, robot)
     assert (loaded.normalization, loaded.model) == ("stored", robot.name)
     assert loaded.control_rate_hz == pytest.approx(1.0 / env.unwrapped.dt)
+    assert loaded.action_limit == pytest.approx(limit)
     seen.update_running_mean = False
     policy = Policy(loaded, robot)
     for _ in range(30):

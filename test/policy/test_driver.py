@@ -9,15 +9,16 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.policy import checkpoint
+from humanoid_mujoco_ros.policy import checkpoint, fit
 from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT, Checkpoint
 from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.locate import resolve
+from humanoid_mujoco_ros.policy.measurement import from_blocks
 from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.policy.onnx_export import export
-from humanoid_mujoco_ros.policy.state_vector import StateVector, observation_layout
+from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4, observation_layout
 from humanoid_mujoco_ros.robot.card import Drive, bare_card, load_card
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import RobotModel
@@ -283,6 +284,32 @@ def test_an_onnx_file_acts_as_what_it_was_made_of_and_its_card_beside_it_counts(
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 722000\n")
     with pytest.raises(PolicyError, match="this is a git-LFS pointer"):
         driver.load(str(path), sample=False, seed=0)
+
+
+@pytest.mark.parametrize("card", ["humanoid", "ant", "walker2d"])
+def test_the_measurement_is_mujocos_by_the_policys_joints(card):
+    robot = RobotModel(load_card(card, CARDS))
+    random = np.random.default_rng(2)
+    data = mujoco.MjData(robot.mj)
+    data.qpos[:] = robot.mj.qpos0 + random.uniform(-0.2, 0.2, robot.mj.nq)
+    data.qvel[:] = random.uniform(-1.0, 1.0, robot.mj.nv)
+    data.ctrl[:] = random.uniform(-0.3, 0.3, robot.mj.nu)
+    mujoco.mj_forward(robot.mj, data)
+    observed = observe_data(data) if has_humanoid_v4(robot) else StateVector(robot).of_data(data)
+    names = tuple(random.permutation(robot.joints))
+    measured = from_blocks(observed, fit.blocks_by_joint(robot, names), len(names))
+    joints = [data.joint(name) for name in names]
+    np.testing.assert_array_equal(measured.joint_positions, [j.qpos[0] for j in joints])
+    np.testing.assert_array_equal(measured.joint_velocities, [j.qvel[0] for j in joints])
+    efforts = [j.qfrc_actuator[0] for j in joints]
+    np.testing.assert_array_equal(measured.joint_efforts, efforts)
+    root = data.body(robot.base.body)
+    np.testing.assert_allclose(measured.height, root.xpos[2:], atol=1e-12)
+    rotation, expected = np.zeros(9), root.xmat
+    mujoco.mju_quat2Mat(
+        rotation, measured.quaternion_wxyz / np.linalg.norm(measured.quaternion_wxyz)
+    )
+    np.testing.assert_allclose(rotation, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "least_m_s"), [("g1_fastsac", 0.5), ("g1_ppo", 0.4)])
