@@ -151,6 +151,8 @@ class Attack:
                 times_s = stops.repeat(stop, duration_s / len(kinds))
             worst_s = max(times_s)
             held = f"zero effort within {worst_s:.3f} s"
+            if stop == stops.kill:
+                held += f"; driven again within {stops.longest_absence_s:.1f} s"
             self._add(what, len(times_s), held, worst_s <= self._options.stop_s)
         self._stage.faults += stops.faults
 
