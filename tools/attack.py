@@ -34,6 +34,8 @@ _ROUNDS = 4
 _SHORTEST_ROUND_S = 8.0
 _NAMES = 46_200
 _MAX_GROWTH = 0.05
+_WIDTH = 140
+"""Of the table; a pipe has none of its own."""
 _MAX_LINES_PER_S = 1.0
 _MAX_LINE = 400
 """Characters: 300 of the text, and what the log puts before it."""
@@ -232,7 +234,7 @@ def table(options: Options, rows: list[Row]) -> Table:
 def main() -> int:
     """Prints the table; the exit status is 1 if anything did not hold."""
     options = tyro.cli(Options)
-    console = Console()
+    console = Console(width=_WIDTH)
     with (
         tempfile.TemporaryDirectory(prefix="humanoid_attack_") as name,
         Stage(options.seed, Path(name), options.logs) as stage,
