@@ -55,6 +55,10 @@ measure: all  ## measure what the browser view costs
 soak: all  ## count what a recording loses in 5 minutes at full load
 	@$(IN_WORKSPACE) python3 tools/soak.py $(ARGS)
 
+.PHONY: attack
+attack: all  ## attack the running nodes for 10 minutes and tell what held
+	@$(IN_WORKSPACE) python3 tools/attack.py $(ARGS)
+
 .PHONY: setup
 setup: base  ## set up and build only
 	@echo "Ready. For this shell: . install/setup.sh   Then: humanoid --help"

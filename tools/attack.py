@@ -34,6 +34,8 @@ _ROUNDS = 4
 _SHORTEST_ROUND_S = 8.0
 _NAMES = 46_200
 _MAX_GROWTH = 0.05
+_WIDTH = 140
+"""Of the table; a pipe has none of its own."""
 _MAX_LINES_PER_S = 1.0
 _MAX_LINE = 400
 """Characters: 300 of the text, and what the log puts before it."""
@@ -97,7 +99,7 @@ class Attack:
         yield
         self._progress.update(task, total=1, completed=1)
 
-    def _add(self, what: str, how_many: object, held: str, *, ok: bool = True) -> None:
+    def _add(self, what: str, how_many: object, held: str, ok: bool = True) -> None:
         self.rows.append(Row(what, str(how_many), held, ok))
 
     def _attack_by_messages(self, duration_s: float) -> dict[str, float]:
@@ -136,7 +138,7 @@ class Attack:
         self._add("commands of a stranger", flood.commands, "refused; the policy came back")
         self._add("names on /diagnostics", flood.named, "see the memory below")
         held = f"{calls.answered} answered"
-        self._add("calls of every service", calls.made, held, ok=calls.answered == calls.made)
+        self._add("calls of every service", calls.made, held, calls.answered == calls.made)
         self._add("bogus values, drags and bytes on the page", self._on_page, "refused")
 
     def _attack_by_stops(self, duration_s: float) -> None:
@@ -151,7 +153,9 @@ class Attack:
                 times_s = stops.repeat(stop, duration_s / len(kinds))
             worst_s = max(times_s)
             held = f"zero effort within {worst_s:.3f} s"
-            self._add(what, len(times_s), held, ok=worst_s <= self._options.stop_s)
+            if stop == stops.kill:
+                held += f"; driven again within {stops.longest_absence_s:.1f} s"
+            self._add(what, len(times_s), held, worst_s <= self._options.stop_s)
         self._stage.faults += stops.faults
 
     def _attack_by_states(self, duration_s: float) -> None:
@@ -159,11 +163,11 @@ class Attack:
             found = attack_states(self._stage, duration_s)
         for what, (states, last_s) in found.items():
             if last_s is None:
-                self._add(f"frozen states whose stamps {what}", 0, "no policy to stop", ok=False)
+                self._add(f"frozen states whose stamps {what}", 0, "no policy to stop", False)
                 continue
             held = f"zero effort within {last_s:.3f} s"
             ok = last_s <= self._options.stop_s
-            self._add(f"frozen states whose stamps {what}", states, held, ok=ok)
+            self._add(f"frozen states whose stamps {what}", states, held, ok)
 
     def _attack_by_files(self, duration_s: float) -> None:
         stage = self._stage
@@ -171,7 +175,7 @@ class Attack:
         with self._task("mutilated files"):
             files.run(duration_s)
         held = "; ".join(files.faults) or "each ended in a report or in one line"
-        self._add("mutilated bags, models and policies", files.count, held, ok=not files.faults)
+        self._add("mutilated bags, models and policies", files.count, held, not files.faults)
 
     def _judge(self, duration_s: float, growth: dict[str, float]) -> None:
         stage, is_long = self._stage, self._options.minutes >= _JUDGED_FROM_MIN
@@ -230,7 +234,7 @@ def table(options: Options, rows: list[Row]) -> Table:
 def main() -> int:
     """Prints the table; the exit status is 1 if anything did not hold."""
     options = tyro.cli(Options)
-    console = Console()
+    console = Console(width=_WIDTH)
     with (
         tempfile.TemporaryDirectory(prefix="humanoid_attack_") as name,
         Stage(options.seed, Path(name), options.logs) as stage,

@@ -12,6 +12,7 @@ import numpy as np
 
 from humanoid_mujoco_ros.robot.card import RobotCard, drives_of
 from humanoid_mujoco_ros.robot.errors import ModelError
+from humanoid_mujoco_ros.robot.mjcf_files import check_files
 from humanoid_mujoco_ros.robot.motors import add_drives, driven_names, free_name
 
 BASE_LINK = "base_link"
@@ -118,6 +119,7 @@ def assemble(path: Path, card: RobotCard) -> Assembly:
 
 
 def _loaded(path: Path) -> mujoco.MjSpec:
+    check_files(path)
     try:
         return mujoco.MjSpec.from_file(str(path))
     except Exception as error:  # MuJoCo raises ValueError, KeyError and its own errors

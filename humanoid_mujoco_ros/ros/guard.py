@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from humanoid_mujoco_ros.ros.bounded_log import BoundedLog, Logger
+from humanoid_mujoco_ros.ros.decoding import decode
 from humanoid_mujoco_ros.ros.health import shortened
 
 
@@ -72,7 +73,10 @@ class GuardedNode(Node):
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Subscription:
-        """As Node's."""
+        """As Node's, for a callback of one argument; what is no such message is told as well."""
+        if not kwargs.get("raw", False):
+            callback = _decoded(callback, msg_type)
+            kwargs["raw"] = True
         guarded = _guard(self.callback_errors, callback, topic)
         return super().create_subscription(msg_type, topic, guarded, *args, **kwargs)
 
@@ -113,6 +117,15 @@ def _guard(errors: CallbackErrors, callback: Callable[..., Any], where: str) -> 
             errors.add(where, error)
 
     return guarded
+
+
+def _decoded(callback: Callable[[Any], Any], message_type: Any) -> Callable[[bytes], Any]:
+    """The callback for serialised messages."""
+
+    def on_bytes(data: bytes) -> Any:
+        return callback(decode(data, message_type))
+
+    return on_bytes
 
 
 def _guard_service(

@@ -12,8 +12,9 @@ from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType
+from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 
 from humanoid_mujoco_ros.ros.diagnostics import DiagnosticsPublisher, Health
@@ -51,6 +52,26 @@ def test_what_a_subscription_raises_is_counted_and_told_in_the_diagnostics(graph
     # The next second is good again; the count stays.
     graph.spin_until(lambda: health.messages["clumsy"] == "ok")
     assert health.value("clumsy", "callback_errors") == "3"
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 50])
+def test_bytes_that_are_no_message_are_counted_and_flood_no_log(graph, node, capfd, length):
+    heard = []
+    node.create_subscription(Float64MultiArray, "numbers", heard.append, 10)
+    publisher = graph.node.create_publisher(Float64MultiArray, "numbers", 10)
+    whole = bytes(serialize_message(Float64MultiArray(data=[1.0, 2.0])))
+    at = 12  # of the number of values: behind the header, no dimensions and the offset
+    assert whole[at : at + 4] == (2).to_bytes(4, "little")
+    spoiled = whole[:at] + length.to_bytes(4, "little") + whole[at + 4 :]
+    graph.spin_until(publisher.get_subscription_count)
+    for sent in range(1, 6):
+        publisher.publish(spoiled)
+        graph.spin_until(lambda sent=sent: node.callback_errors.count == sent)
+    publisher.publish(Float64MultiArray(data=[3.0]))
+    graph.spin_until(lambda: heard)
+    assert [list(message.data) for message in heard] == [[3.0]]
+    assert "bytes are no std_msgs/Float64MultiArray" in node.callback_errors.last
+    assert len(capfd.readouterr().err.splitlines()) == 1
 
 
 def test_a_timer_goes_on(graph, node):

@@ -13,6 +13,7 @@ from attacks.mutations import FLOATS, NO_FLOATS, TEXTS
 from attacks.stage import Stage
 
 _VALUES = (*FLOATS, *NO_FLOATS, *TEXTS, True, False, None, [], {}, -1, 10**18)
+_CLOSE_TIMEOUT_S = 0.2
 _PER_S = 200
 _ACTIONS = 3
 
@@ -26,6 +27,7 @@ def attack_page(stage: Stage, duration_s: float) -> int:
     while time.monotonic() < end_s:
         with contextlib.suppress(OSError, WebSocketException):
             browser = RawBrowser(stage.page_port)
+            browser.socket.close_timeout = _CLOSE_TIMEOUT_S
             while not browser.values and time.monotonic() < end_s:
                 browser.listen()
             while time.monotonic() < end_s:

@@ -20,9 +20,12 @@ from attacks.mutations import Mutator
 from attacks.victims import Victims, Watch
 
 NODES = ("simulation_node", "policy_node", "observation_node", "force_marker_node", "viewer_node")
+FROZEN = "frozen"
+"""Namespace of a robot that is no simulation, and of its policy."""
 _RECORDER = "recorder"
 _TIMEOUT_S = 60.0
 """For what takes a few seconds on an idle machine."""
+_ATTEMPT_S = 3.0
 _UNCONFIGURED, _INACTIVE, _ACTIVE, _FINALIZED = 1, 2, 3, 4
 _CONFIGURE, _ACTIVATE = 1, 3
 
@@ -66,6 +69,9 @@ class Stage:
         for name in NODES:
             arguments = ["-p", f"port:={self.page_port}"] if name == "viewer_node" else []
             self.victims.start(name, "--ros-args", *arguments)
+        for node in ("observation_node", "policy_node"):
+            namespace = ["--ros-args", "-r", f"__ns:=/{FROZEN}"]
+            self.victims.start(f"{FROZEN}/{node}", *namespace, node=node)
         if not self._have_all_reported() or not self.until(self.is_moving):
             self.victims.check()
             self.__exit__()
@@ -133,14 +139,20 @@ class Stage:
     def _is_there(self, name: str) -> bool:
         return (name, "/") in self.node.get_node_names_and_namespaces()
 
-    def call(self, kind: Any, name: str, request: Any, timeout_s: float = _TIMEOUT_S) -> Any:
-        """Calls a service; None: no answer came."""
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Calls a service, again where the answer stays out; None: none came at all.
+
+        A call may go to the server of a process that was killed: DDS keeps it for a while.
+        """
         client = self.node.create_client(kind, name)
+        deadline_s = time.monotonic() + _TIMEOUT_S
         try:
-            if not self.until(client.service_is_ready, timeout_s):
-                return None
-            future = client.call_async(request)
-            return future.result() if self.until(future.done, timeout_s) else None
+            while time.monotonic() < deadline_s:
+                if self.until(client.service_is_ready, _ATTEMPT_S):
+                    future = client.call_async(request)
+                    if self.until(future.done, _ATTEMPT_S):
+                        return future.result()
+            return None
         finally:
             self.node.destroy_client(client)
 

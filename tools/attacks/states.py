@@ -10,10 +10,9 @@ from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState
 
-from attacks.stage import Stage
+from attacks.stage import FROZEN, Stage
 from attacks.victims import Watch
 
-_NAMESPACE = "frozen"
 _PERIOD_NS = 10_000_000
 _STATES = 100
 _TIMEOUT_S = 60.0
@@ -41,7 +40,7 @@ class Robot:
         stage.until(lambda: min(len(self._joints), len(self._odometry)) >= _STATES, _TIMEOUT_S)
         for subscription in subscriptions:
             stage.node.destroy_subscription(subscription)
-        names = (f"/{_NAMESPACE}/joint_states", f"/{_NAMESPACE}/odom")
+        names = (f"/{FROZEN}/joint_states", f"/{FROZEN}/odom")
         self._publishers = [
             stage.node.create_publisher(kind, name, 10)
             for kind, name in zip((JointState, Odometry), names, strict=True)
@@ -67,10 +66,7 @@ def attack_states(stage: Stage, duration_s: float) -> dict[str, tuple[int, float
         What the stamps did → how many states came, and the time from the freeze to the last
         command that was not zero [s]; None: the policy did not drive the robot before.
     """
-    watch = Watch(stage.context, _NAMESPACE)
-    for node in ("observation_node", "policy_node"):
-        namespace = ["--ros-args", "-r", f"__ns:=/{_NAMESPACE}"]
-        stage.victims.start(f"{_NAMESPACE}/{node}", *namespace, node=node)
+    watch = Watch(stage.context, FROZEN)
     robot, result = Robot(stage), {}
     for what, stamp in STAMPS.items():
         if not _drive(robot, watch):

@@ -13,6 +13,8 @@ from attacks.stage import Stage
 _POLICY = "policy_node"
 _QUIET_NS = 500_000_000
 """So long without an effort and nothing more comes."""
+_BACK_S = 1.0
+"""A policy that goes on by itself does so within this time; any other is started."""
 _FEWEST = 3
 """DDS keeps the publishers of killed processes: from the third on they would add up."""
 
@@ -21,22 +23,29 @@ class Stops:
     """Stops the policy in one way or another.
 
     Attributes:
-        faults: What did not come back, and calls that were not answered.
+        faults: Calls that were not answered, and efforts that did not end.
+        longest_absence_s: Longest time from the start of a killed policy's successor to the first
+            effort.
     """
 
     def __init__(self, stage: Stage) -> None:
         """The policy of this stage."""
         self._stage = stage
         self.faults: list[str] = []
+        self.longest_absence_s = 0.0
 
     def repeat(self, stop: Callable[[], float], duration_s: float) -> list[float]:
         """Stops again and again; returns how long each time the last effort came after it [s]."""
         end_s, times_s = time.monotonic() + duration_s, list[float]()
         while time.monotonic() < end_s or len(times_s) < _FEWEST:
             times_s.append(stop())
-            self._stage.recover()
+            if not self._goes_on(time.time_ns()):
+                self._stage.recover()
             self._stage.victims.check()
         return times_s
+
+    def _goes_on(self, since_ns: int) -> bool:
+        return self._stage.until(lambda: self._stage.is_moving(since_ns), _BACK_S)
 
     def deactivate(self) -> float:
         """Stops it by lifecycle calls, twice at once."""
@@ -50,9 +59,13 @@ class Stops:
         """Kills it, and starts it again at once."""
         start_ns = time.time_ns()
         self._stage.victims.kill(_POLICY)
-        self._stage.spin(0.5)
         last_s = self._last_effort_s(start_ns)
+        begin_ns = time.time_ns()
         self._stage.victims.start(_POLICY)
+        if not self._stage.until(lambda: self._stage.is_moving(begin_ns)):
+            self.faults.append("a killed policy's successor does not drive the robot")
+        absence_s = (self._stage.watch.last_effort_ns - begin_ns) * 1e-9
+        self.longest_absence_s = max(self.longest_absence_s, absence_s)
         return last_s
 
     def freeze(self) -> float:
