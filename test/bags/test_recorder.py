@@ -112,7 +112,7 @@ def test_a_type_has_the_hash_by_which_ros_knows_it(graph, tmp_path):
     path = tmp_path / "run"
     health = graph.health()
     states = graph.node.create_publisher(JointState, "joint_states", 10)
-    recorder = start_recorder(graph, path)
+    recorder = start_recorder(graph, path, "--topics", "joint_states")
     graph.spin_until(lambda: heard(health, "/joint_states"))
     states.publish(joint_state(1))
     graph.spin_until(lambda: health.value("recorder", "messages") == "1")
@@ -168,7 +168,7 @@ def test_a_node_with_odd_answers_does_not_end_the_recording(graph, tmp_path):
     graph.executor.add_node(odd)
     health = graph.health()
     states = graph.node.create_publisher(JointState, "joint_states", 10)
-    recorder = start_recorder(graph, tmp_path / "run")
+    recorder = start_recorder(graph, tmp_path / "run", "--topics", "joint_states")
     graph.spin_until(lambda: health.value("recorder", "callback_errors") == "1")
     assert asked
     graph.spin_until(lambda: heard(health, "/joint_states"))
