@@ -49,7 +49,7 @@ OTHERS = {
     "joint_map": OtherParameter(
         "str",
         "",
-        "YAML text: for each joint of the model that the robot treats otherwise, "
+        "YAML text: for each joint that differs between model and robot, "
         "{name: its name on the robot, sign: 1 or -1, offset: the robot's position [rad] where the "
         "model's is 0, effort_limit: [N m] if below the model's}.",
     ),
@@ -144,7 +144,7 @@ def declare(
     """Declares a parameter for each field and returns the configuration they make.
 
     Args:
-        node: Whose parameters.
+        node: Declares the parameters.
         config_type: A dataclass in which every field has a default.
         changeable: Fields whose parameter may be set later; the others' are read-only.
         renamed: Field → parameter name, where `parameter_name` would be unclear.

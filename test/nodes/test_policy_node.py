@@ -150,7 +150,7 @@ def test_a_stale_observation_means_one_zero_command_and_an_error(graph, robot):
     graph.spin_until(lambda: health.levels.get("policy_node") == 2)
     assert "no observation for" in health.messages["policy_node"]
     assert len(stand_in.commands) == 2
-    first = stand_in.ask(observation)  # it comes back: the ramp begins anew
+    first = stand_in.ask(observation)  # it comes back: the ramp begins again
     # On a busy machine the next question may come too late as well.
     graph.spin_until(lambda: np.abs(stand_in.ask(observation)).max() > np.abs(first).max() > 0)
 
