@@ -68,7 +68,7 @@ def to_joint_state(state: RobotState, joints: Sequence[str], stamp: Time) -> Joi
 
 
 def to_odometry(state: RobotState, prefix: str, stamp: Time) -> Odometry:
-    """Pose of base_link in odom, twist in base_link; zero covariances mean that they are unknown."""
+    """Pose of base_link in odom, twist in base_link; zero covariances mean: unknown."""
     message = Odometry(child_frame_id=prefix + BASE_LINK)
     message.header.stamp = stamp
     message.header.frame_id = prefix + ODOM_FRAME
@@ -83,7 +83,7 @@ def to_odometry(state: RobotState, prefix: str, stamp: Time) -> Odometry:
 def to_imu(imu: ImuReading, prefix: str, stamp: Time) -> Imu:
     """REP-145: orientation in the world, rates and specific force in the IMU's frame.
 
-    Zero covariances mean that they are unknown.
+    Zero covariances mean: unknown.
     """
     message = Imu()
     message.header.stamp = stamp

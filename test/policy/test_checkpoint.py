@@ -124,8 +124,10 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     env.close()
 
 
-def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
-    own = own_checkpoint(robot, hidden=(48, 24))
+@pytest.mark.parametrize("hidden", [(48, 24), (16,) * 6])
+def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot, hidden):
+    """With 7 layers the last has the number 12, which comes before 2 in a sorted text."""
+    own = own_checkpoint(robot, hidden=hidden)
     path = tmp_path / "own.safetensors"
     own.save(path)
     loaded = checkpoint.load(path, robot)

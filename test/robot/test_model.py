@@ -327,6 +327,10 @@ def test_an_own_imu_site_is_where_the_imu_is(tmp_path):
             '<geom size=".05"/><geom size=".3" contype="0" conaffinity="0"/>',
             -0.05,
         ),
+        (
+            '<geom size=".05" contype="0"/><geom size=".3" contype="0" conaffinity="0"/>',
+            -0.05,
+        ),
     ],
 )
 def test_the_sole_is_the_lowest_point_of_the_foot(tmp_path, geoms, lowest):

@@ -304,6 +304,31 @@ def test_the_fall_timer_starts_again_with_each_episode(robot):
         assert states[-1].episode_steps == 5
 
 
+def test_a_robot_that_gets_up_in_time_is_not_reset(robot):
+    """It lies for 4 ticks of 10, less than the delay of 6, again and again."""
+    simulation = Simulation(robot, SimulationConfig(seed=0))
+    standing, lying = robot.mj.qpos0.copy(), robot.mj.qpos0.copy()
+    lying[2] = 0.5
+
+    class Falling(Recorder):
+        sets = 0
+
+        def on_state(self, state, *, ask):
+            super().on_state(state, ask=ask)
+            tick = state.time_ns // 10_000_000
+            self.sets += 1
+            simulation.set_state(lying if tick % 10 < 4 else standing, np.zeros(robot.mj.nv))
+
+    config = LoopConfig(
+        real_time_factor=20.0, hold_until_command=False, fall_reset_delay_s=0.06, duration_s=0.5
+    )
+    with Falling(robot, config, simulation=simulation) as recorder:
+        wait_until(lambda: recorder.loop.finished)
+    assert sum(state.fallen for state in recorder.states) > 10
+    # Setting a state begins an episode; a reset would begin one more.
+    assert simulation.state().episode == recorder.sets
+
+
 def test_divergence_resets_the_robot_and_is_counted(robot):
     simulation = Simulation(robot, SimulationConfig(wrench_limit=1e13))
     config = LoopConfig(hold_until_command=False)
