@@ -329,6 +329,18 @@ def test_a_robot_that_gets_up_in_time_is_not_reset(robot):
     assert simulation.state().episode == recorder.sets
 
 
+def test_a_push_that_still_waits_ends_with_the_episode(robot):
+    def first_step(push_n):
+        with Recorder(robot, LoopConfig(hold_until_command=False)) as recorder:
+            assert recorder.loop.pause().result(20.0)
+            recorder.loop.push("torso", Wrench(np.array([push_n, 0, 0]), np.zeros(3)))
+            assert recorder.loop.reset().result(20.0)
+            assert recorder.loop.step().result(20.0)
+            return recorder.states[-1].qvel
+
+    np.testing.assert_array_equal(first_step(500.0), first_step(0.0))
+
+
 def test_divergence_resets_the_robot_and_is_counted(robot):
     simulation = Simulation(robot, SimulationConfig(wrench_limit=1e13))
     config = LoopConfig(hold_until_command=False)
