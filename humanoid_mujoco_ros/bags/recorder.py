@@ -135,7 +135,7 @@ class RecorderNode(GuardedNode):
         return health
 
     def _resolve(self, name: str) -> str:
-        return topics.resolve(name, self.get_namespace())
+        return topics.full_name(name, self.get_namespace())
 
     def _discover(self) -> None:
         if self._use_sim_time and self.get_clock().now().nanoseconds == 0:
