@@ -44,7 +44,7 @@ format: all  ## format the code and mend what the linter can mend
 	@$(BIN)/ruff format .
 
 .PHONY: docs
-docs: all  ## write docs/parameters.md from the code
+docs: base  ## write docs/parameters.md from the code
 	@$(IN_WORKSPACE) python3 tools/parameter_tables.py
 
 .PHONY: picture

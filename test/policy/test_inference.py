@@ -2,14 +2,13 @@
 """The policy on one robot and on many, against Gymnasium, MuJoCo and plain sums."""
 
 import dataclasses
-import itertools
 
 import mujoco
 import numpy as np
+import own_checkpoints
 import pytest
 
-from humanoid_mujoco_ros.policy import checkpoint, observation
-from humanoid_mujoco_ros.policy.checkpoint import Checkpoint
+from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy.inference import Policy, RunningStatistics
 from humanoid_mujoco_ros.robot.model import RobotModel
 
@@ -19,24 +18,9 @@ def robot():
     return RobotModel()
 
 
-def own_checkpoint(robot, hidden=(32,), **changes):
-    random = np.random.default_rng(0)
-    widths = (observation.size(robot.mj), *hidden, len(robot.joints))
-    values = {
-        "weights": tuple(
-            random.normal(size=(o, i)).astype(np.float32) / np.sqrt(i).astype(np.float32)
-            for i, o in itertools.pairwise(widths)
-        ),
-        "biases": tuple(random.normal(size=o).astype(np.float32) for o in widths[1:]),
-        "log_std": np.full(widths[-1], -1, np.float32),
-        "joints": robot.action_joints[::-1],
-        "model": robot.name,
-        "control_rate_hz": robot.control_rate_hz,
-        "normalization": "stored",
-        "observation_mean": random.normal(size=widths[0]),
-        "observation_var": random.uniform(0.1, 3.0, size=widths[0]),
-    }
-    return Checkpoint(**(values | changes))
+def own_checkpoint(robot, **changes):
+    """One that has the joints in another order than the robot."""
+    return own_checkpoints.own_checkpoint(robot, **{"joints": robot.action_joints[::-1], **changes})
 
 
 def running_checkpoint(robot):

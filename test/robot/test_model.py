@@ -379,7 +379,7 @@ def test_a_floor_is_added_where_the_card_wants_it_or_nothing_carries_the_robot(t
     assert RobotModel(config).mj.ngeom == 2
     bare = RobotModel(bare_card(Path(config.path)))
     assert bare.mj.geom("floor").type == mujoco.mjtGeom.mjGEOM_PLANE
-    add(config, '<geom type="plane" size="1 1 1"/>', tag="worldbody")
+    add(config, '<geom type="plane" size="1 1 1" conaffinity="0"/>', tag="worldbody")
     assert RobotModel(bare_card(Path(config.path))).mj.ngeom == 3
     assert RobotModel(replace(config.card(), floor=True)).mj.ngeom == 4
 
