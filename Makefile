@@ -43,6 +43,10 @@ format: all  ## format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: docs
+docs: base  ## write docs/parameters.md from the code
+	@$(IN_WORKSPACE) python3 tools/parameter_tables.py
+
 .PHONY: picture
 picture: all  ## record the pictures of the docs
 	@$(IN_WORKSPACE) python3 tools/record_picture.py $(ARGS)

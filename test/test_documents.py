@@ -2,6 +2,7 @@
 """The commands in README.md and docs/ do what they say."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -41,6 +42,12 @@ def commands(path):
         elif words[:2] == ["make", "sim"]:
             values = dict(word.split("=", 1) for word in words[2:])
             yield ["sim", *shlex.split(values.get("ARGS", ""))]
+
+
+def test_the_tables_of_parameters_are_those_of_the_code():
+    tool = runpy.run_path(str(ROOT / "tools" / "parameter_tables.py"))
+    written = tool["PAGE"].read_text(encoding="utf-8")
+    assert written == tool["page"](), "docs/parameters.md is old: run make docs"
 
 
 def test_a_command_is_found_in_the_readme():

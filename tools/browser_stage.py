@@ -67,7 +67,7 @@ class Stage:
             self._executor.spin_once(timeout_sec=0.01)
 
     def spin(self, duration_s: float) -> None:
-        """Spins for so long."""
+        """Spins for this time."""
         end_s = time.monotonic() + duration_s
         while time.monotonic() < end_s:
             self._executor.spin_once(timeout_sec=0.05)

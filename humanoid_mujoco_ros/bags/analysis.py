@@ -163,7 +163,7 @@ def world_velocity(base: Track) -> Array:
     return rotation.rotate(rotation.normalized(base.values[:, 3:7]), base.values[:, 7:10])
 
 
-def forward_speed(base: Track) -> Array:
+def speed_ahead(base: Track) -> Array:
     """(n,) [m/s] of the base along its heading."""
     orientation = rotation.normalized(base.values[:, 3:7])
     return np.asarray(rotation.forward_speed(orientation, world_velocity(base)))

@@ -170,7 +170,7 @@ def decimate(times_s: Array, values: Array, max_points: int = MAX_POINTS) -> tup
     Args:
         times_s: (n,).
         values: (n,); NaN is kept only where a whole interval has nothing else.
-        max_points: At most so many are returned.
+        max_points: Largest number that is returned.
 
     Returns:
         Times and values.

@@ -37,7 +37,7 @@ class PlayOptions:
     rate: float = 1.0
     """Recorded seconds per second."""
     start: float = 0.0
-    """Begin so many seconds after the bag's first message."""
+    """Begin this time [s] after the bag's first message."""
     loop: bool = False
     """Begin again at the end; time jumps back then."""
     topics: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
 _FLUSH_PERIOD_S = 0.5
-"""At most so much is lost when the recorder is killed."""
+"""A killed recorder loses the messages of this time at most."""
 _PARAMETERS_TIMEOUT_S = 10.0
 _QUIET_S = 0.3
 _DRAIN_TIMEOUT_S = 2.0
@@ -50,7 +50,7 @@ _MAX_NODES = 200
 _MAX_PARAMETERS = 1000
 """Parameters of a node that are kept."""
 _PACKAGES = ("mujoco", "gymnasium", "numpy")
-"""Whose versions decide whether a run can be repeated bit for bit."""
+"""Packages that decide by their version whether a run can be repeated bit for bit."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class RecorderNode(GuardedNode):
         return health
 
     def _resolve(self, name: str) -> str:
-        return topics.resolve(name, self.get_namespace())
+        return topics.full_name(name, self.get_namespace())
 
     def _discover(self) -> None:
         if self._use_sim_time and self.get_clock().now().nanoseconds == 0:

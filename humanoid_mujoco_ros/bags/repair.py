@@ -77,7 +77,7 @@ def storage_files(source: Path) -> list[Path]:
     """
     if source.is_dir():
         found = (path for path in source.iterdir() if _is_storage(path) and path.is_file())
-        files = sorted(found, key=_number)
+        files = sorted(found, key=_order_in_bag)
     elif source.is_file():
         files = [source] if _is_storage(source) else []
     elif source.exists():
@@ -123,7 +123,7 @@ def _is_storage(path: Path) -> bool:
     return path.name.endswith((".mcap", ".db3", ".mcap.zstd", ".db3.zstd"))
 
 
-def _number(path: Path) -> tuple[int, str]:
+def _order_in_bag(path: Path) -> tuple[int, str]:
     """rosbag2 numbers the files of a split bag: name_0, name_1, …, name_10."""
     digits = path.name.partition(".")[0].rpartition("_")[2]
     return (int(digits) if digits.isdecimal() and len(digits) < 10 else 0, path.name)

@@ -12,10 +12,12 @@ Array = NDArray[np.float64]
 Nanoseconds = NDArray[np.int64]
 
 _BACK_S = 0.1
-"""A stamp so much before the last one is a clock that was set back, no message out of order."""
+"""A stamp this far before the last one means that the clock was set back, not that a message came
+out of order."""
 _AHEAD_S = 10.0
 _AHEAD_FACTOR = 100.0
-"""A stamp so far ahead, and so many times farther than the reception, is a clock that was set."""
+"""A stamp this far ahead, and this many times farther than the reception, means that the clock was
+set."""
 _OTHER_CLOCK_S = 10.0
 """A stamp so far from the reception is that of another clock."""
 _MAX_PARTS = 50

@@ -79,7 +79,7 @@ def read_run(bag: Bag, namespace: str | None = None) -> Run:
         BagError: The namespace is not in the bag, or has to be named.
     """
     where = find_namespace(bag, namespace)
-    names = {name: topics.resolve(name, where) for name in topics.RECORDED}
+    names = {name: topics.full_name(name, where) for name in topics.RECORDED}
     run = Run(parameters=read_parameters(bag), has_wall_time=bag.start_ns * 1e-9 > _EPOCH_S)
     wanted = _usable_topics(bag, names, run)
     collected = _collect(bag, wanted)

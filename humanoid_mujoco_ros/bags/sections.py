@@ -15,8 +15,8 @@ from humanoid_mujoco_ros.bags.analysis import (
     JointFigures,
     RunFigures,
     Timing,
-    forward_speed,
     smooth,
+    speed_ahead,
 )
 from humanoid_mujoco_ros.bags.charts import BLUE, GREEN, ORANGE, RED, SOFT, Line, Marks, Subplot
 from humanoid_mujoco_ros.bags.page import (
@@ -93,16 +93,16 @@ def _remarks(bag: Bag, run: Run) -> list[str]:
 
 def _tiles(run: Run, figures: RunFigures) -> list[Tile]:
     falls = len(figures.falls_s)
-    tiles = [Tile(_number(figures.duration_s, 1), "s", "robot time")]
+    tiles = [Tile(_text_of(figures.duration_s, 1), "s", "robot time")]
     if len(run.base):
         tiles += [
-            Tile(_number(figures.distance_m, 1), "m", "distance"),
-            Tile(_number(figures.speed_m_s, 2), "m/s", "mean speed"),
+            Tile(_text_of(figures.distance_m, 1), "m", "distance"),
+            Tile(_text_of(figures.speed_m_s, 2), "m/s", "mean speed"),
             Tile(str(falls), "", "fall" if falls == 1 else "falls", "bad" if falls else "good"),
         ]
     if figures.episodes:
         longest = max(figures.episodes, key=lambda episode: episode.steps)
-        tiles.append(Tile(_number(longest.reward, 0), "", "return of the longest episode"))
+        tiles.append(Tile(_text_of(longest.reward, 0), "", "return of the longest episode"))
     if figures.pushes:
         taken = sum(not np.isfinite(push.fall_after_s) for push in figures.pushes)
         mood = "good" if taken == len(figures.pushes) else "bad"
@@ -110,13 +110,13 @@ def _tiles(run: Run, figures: RunFigures) -> list[Tile]:
     timing = figures.timing
     if timing is not None and timing.periods_ms.size:
         if run.parameter("mode") == "lockstep":
-            tiles.append(Tile(_number(timing.real_time_factor, 1), "×", "real time"))
+            tiles.append(Tile(_text_of(timing.real_time_factor, 1), "×", "real time"))
         else:
             rate_hz = 1e3 / max(float(np.mean(timing.periods_ms)), 1e-9)
-            tiles.append(Tile(_number(rate_hz, 1), "Hz", "control rate"))
+            tiles.append(Tile(_text_of(rate_hz, 1), "Hz", "control rate"))
     if timing is not None and timing.latencies_ms.size:
         latency = float(np.percentile(timing.latencies_ms, 99))
-        tiles.append(Tile(_number(latency, 1), "ms", "latency, 99th percentile"))
+        tiles.append(Tile(_text_of(latency, 1), "ms", "latency, 99th percentile"))
     return tiles
 
 
@@ -133,9 +133,9 @@ def _body(run: Run, figures: RunFigures, marks: Marks) -> Section | None:
         rows = [
             (
                 f"{side} foot",
-                _number(foot.peak_n, 0),
-                _number(100 * foot.standing, 0),
-                _number(foot.steps_per_s, 2),
+                _text_of(foot.peak_n, 0),
+                _text_of(100 * foot.standing, 0),
+                _text_of(foot.steps_per_s, 2),
             )
             for side, foot in figures.feet.items()
         ]
@@ -154,7 +154,7 @@ def _body_panels(run: Run, figures: RunFigures) -> list[Subplot]:
         times_s = run.base.times_s
         height = Line("height", times_s, run.base.values[:, 2])
         panels.append(Subplot("Height of base_link", "m", [height], [figures.fall_height_m]))
-        speed = forward_speed(run.base)
+        speed = speed_ahead(run.base)
         smoothed = smooth(times_s, speed, _SMOOTH_S)
         lines = [
             Line("as it is", times_s, speed, SOFT, 0.8),
@@ -175,14 +175,14 @@ def _body_panels(run: Run, figures: RunFigures) -> list[Subplot]:
 
 
 def _body_table(run: Run, figures: RunFigures) -> TableData:
-    fastest = smooth(run.base.times_s, forward_speed(run.base), _SMOOTH_S).max()
+    fastest = smooth(run.base.times_s, speed_ahead(run.base), _SMOOTH_S).max()
     rows = [
-        ("height, mean", _number(figures.height_mean_m, 3), "m"),
-        ("height, lowest", _number(figures.height_min_m, 3), "m"),
-        ("fallen below", _number(figures.fall_height_m, 3), "m"),
-        ("distance", _number(figures.distance_m, 2), "m"),
-        ("mean speed", _number(figures.speed_m_s, 3), "m/s"),
-        (f"fastest ({_SMOOTH_S} s)", _number(float(fastest), 2), "m/s"),
+        ("height, mean", _text_of(figures.height_mean_m, 3), "m"),
+        ("height, lowest", _text_of(figures.height_min_m, 3), "m"),
+        ("fallen below", _text_of(figures.fall_height_m, 3), "m"),
+        ("distance", _text_of(figures.distance_m, 2), "m"),
+        ("mean speed", _text_of(figures.speed_m_s, 3), "m/s"),
+        (f"fastest ({_SMOOTH_S} s)", _text_of(float(fastest), 2), "m/s"),
         ("falls", str(len(figures.falls_s)), ""),
         ("resets", str(len(figures.resets_s)), ""),
     ]
@@ -221,13 +221,13 @@ def _pushes(figures: RunFigures) -> Section | None:
         return None
     rows = [
         (
-            _number(push.time_s, 2),
+            _text_of(push.time_s, 2),
             push.link,
-            _number(push.peak_n, 0),
-            _number(push.duration_s, 2),
-            _number(push.impulse_ns, 1),
-            _number(push.speed_change_m_s, 2),
-            _number(push.lowest_height_m, 2),
+            _text_of(push.peak_n, 0),
+            _text_of(push.duration_s, 2),
+            _text_of(push.impulse_ns, 1),
+            _text_of(push.speed_change_m_s, 2),
+            _text_of(push.lowest_height_m, 2),
             BadText(push.outcome) if np.isfinite(push.fall_after_s) else push.outcome,
         )
         for push in figures.pushes
@@ -264,13 +264,13 @@ _KINDS = (("position", "rad"), ("velocity", "rad/s"), ("effort", "N·m"))
 def _joint_row(joint: JointFigures) -> tuple[str, ...]:
     return (
         joint.name,
-        f"{_number(joint.lowest, 2)} … {_number(joint.highest, 2)}",
-        f"{_number(joint.limits.lower, 2)} … {_number(joint.limits.upper, 2)}",
-        _number(joint.fastest, 1),
-        _number(joint.effort_rms, 1),
-        _number(joint.effort_peak, 1),
-        _number(joint.limits.effort, 0),
-        _number(100 * joint.saturated, 1),
+        f"{_text_of(joint.lowest, 2)} … {_text_of(joint.highest, 2)}",
+        f"{_text_of(joint.limits.lower, 2)} … {_text_of(joint.limits.upper, 2)}",
+        _text_of(joint.fastest, 1),
+        _text_of(joint.effort_rms, 1),
+        _text_of(joint.effort_peak, 1),
+        _text_of(joint.limits.effort, 0),
+        _text_of(100 * joint.saturated, 1),
     )
 
 
@@ -319,8 +319,8 @@ def _timing(run: Run, figures: RunFigures) -> Section | None:
 
 def _timing_table(run: Run, timing: Timing) -> TableData:
     rows = [
-        ("control period by the robot's clock", _number(timing.period_s * 1e3, 3), "ms"),
-        ("real-time factor", _number(timing.real_time_factor, 3), ""),
+        ("control period by the robot's clock", _text_of(timing.period_s * 1e3, 3), "ms"),
+        ("real-time factor", _text_of(timing.real_time_factor, 3), ""),
         ("control ticks without a message in the bag", str(timing.missing_ticks), ""),
     ]
     for label, values in (
@@ -330,9 +330,9 @@ def _timing_table(run: Run, timing: Timing) -> TableData:
         if values.size:
             p50, p99, longest = np.percentile(values, [50, 99, 100])
             rows += [
-                (f"{label}, median", _number(p50, 2), "ms"),
-                (f"{label}, 99th percentile", _number(p99, 2), "ms"),
-                (f"{label}, longest", _number(longest, 2), "ms"),
+                (f"{label}, median", _text_of(p50, 2), "ms"),
+                (f"{label}, 99th percentile", _text_of(p99, 2), "ms"),
+                (f"{label}, longest", _text_of(longest, 2), "ms"),
             ]
     if timing.periods_ms.size and run.parameter("mode") != "lockstep":
         rows.append(("joint states more than half a period late", str(timing.late_ticks), ""))
@@ -380,9 +380,9 @@ def _episodes(figures: RunFigures) -> Section | None:
     rows = [
         (
             str(episode.number),
-            _number(episode.end_s, 1),
+            _text_of(episode.end_s, 1),
             str(episode.steps),
-            _number(episode.reward, 0),
+            _text_of(episode.reward, 0),
             BadText("fell") if episode.fallen else "",
         )
         for episode in figures.episodes
@@ -412,8 +412,8 @@ def _events(run: Run) -> Section | None:
         kinds.setdefault((source, _NUMBER.sub("#", words)), []).append((time_s, words))
     rows = [
         (
-            _number(same[0][0], 2),
-            _number(same[-1][0], 2) if len(same) > 1 else "",
+            _text_of(same[0][0], 2),
+            _text_of(same[-1][0], 2) if len(same) > 1 else "",
             str(len(same)),
             source,
             same[0][1],
@@ -440,5 +440,5 @@ def _of_all(count: int, what: str) -> str:
     return f"The first {_MAX_ROWS} of {count} {what}." if count > _MAX_ROWS else ""
 
 
-def _number(value: float, digits: int) -> str:
+def _text_of(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}" if np.isfinite(value) else "–"

@@ -50,6 +50,6 @@ VIEWS = ("external_wrench", "force_marker/update", "force_marker/feedback")
 JOINT_STATES = "joint_states"
 
 
-def resolve(name: str, namespace: str) -> str:
+def full_name(name: str, namespace: str) -> str:
     """The full name of a topic in a namespace such as "/" or "/robot2"."""
     return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"

@@ -107,7 +107,7 @@ def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
-    node = topics.resolve(_NODE, f"/{namespace.strip('/')}")
+    node = topics.full_name(_NODE, f"/{namespace.strip('/')}")
     recorded = read_parameters(bag)
     if node not in recorded:
         raise BagError(
@@ -135,7 +135,7 @@ class _Run:
 def _read(bag: Bag, namespace: str) -> _Run:
     prefix = f"/{namespace.strip('/')}"
     states, commands, pushes = (
-        topics.resolve(name, prefix)
+        topics.full_name(name, prefix)
         for name in ("joint_states", "effort_controller/commands", "external_wrench")
     )
     for name, kind in ((states, "joint_states"), (commands, "effort_controller/commands")):

@@ -13,9 +13,9 @@ import yaml
 from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.ros.parameter_file import NodeSection, sections
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.share import PACKAGE as PACKAGE
 from humanoid_mujoco_ros.share import share_directory
 
-PACKAGE = "humanoid_mujoco_ros"
 RECORD_QOS = "record_qos"
 """The one file in config/ that holds no parameters but QoS overrides for `ros2 bag record`."""
 

@@ -80,7 +80,7 @@ class SimOptions(GraphOptions):
     clock: bool = True
     """Publish /clock. There can be only one: a second robot leaves it to the first."""
     duration: float = 0.0
-    """End after so many simulated seconds; 0: run until Ctrl-C."""
+    """End after this simulated time [s]; 0: run until Ctrl-C."""
     viewer: bool = True
     """Start the browser view."""
     record: OptionalFolder = None

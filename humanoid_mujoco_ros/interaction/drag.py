@@ -66,7 +66,7 @@ class Drag:
         Args:
             posed: Says where the links are.
             spring: Between the grab point and the handle.
-            timeout_s: After so long without a word the client is lost.
+            timeout_s: After this time without a word the client is lost.
             is_handle_carried: Handles are given in the frame of the link that is held, which
                 carries them; otherwise in the world.
         """

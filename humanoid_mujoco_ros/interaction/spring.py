@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.ranges import FINITE, bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import Wrench
 
 Float64Array = NDArray[np.float64]
@@ -19,17 +19,17 @@ Float64Array = NDArray[np.float64]
 class SpringConfig:
     """How hard a drag pulls."""
 
-    stiffness: float = 400.0
+    stiffness: float = bounded(400.0, 0.0, FINITE)
     """Force per distance between the grab point and the target [N/m]."""
-    damping: float = 30.0
+    damping: float = bounded(30.0, 0.0, FINITE)
     """Force against the grab point's velocity [N·s/m]."""
-    max_force: float = 300.0
+    max_force: float = bounded(300.0, 0.0, FINITE)
     """The force is never larger [N]."""
-    angular_stiffness: float = 60.0
+    angular_stiffness: float = bounded(60.0, 0.0, FINITE)
     """Torque per angle between the link and the orientation it is turned to [N·m/rad]."""
-    angular_damping: float = 3.0
+    angular_damping: float = bounded(3.0, 0.0, FINITE)
     """Torque against the angular velocity of a link that is turned [N·m·s/rad]."""
-    max_torque: float = 40.0
+    max_torque: float = bounded(40.0, 0.0, FINITE)
     """The torque that turns a link is never larger [N·m]."""
 
     def __post_init__(self) -> None:
@@ -38,10 +38,7 @@ class SpringConfig:
         Raises:
             ValueError: A value is negative or not finite.
         """
-        for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, not {value}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
+
 DEFAULT_POLICY = "walk"
 
 
@@ -22,11 +24,11 @@ class PolicyConfig:
     """That of the simulation. In lockstep, which waits, observation_timeout does not apply."""
     action: Literal["mean", "sample"] = "mean"
     """mean: the most likely action; sample: drawn from the Gaussian, as CleanRL evaluates."""
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of sampled actions."""
-    ramp_s: float = 0.1
+    ramp_s: float = bounded(0.1, 0.0)
     """Time in which efforts fade in after activation and after an interruption."""
-    observation_timeout_s: float = 0.05
+    observation_timeout_s: float = bounded(0.05, 0.0)
     """Zero effort after this time without an observation, on the steady clock; 0: never."""
     run_directory: str = ""
     """Folder of this run, in which a stop is remembered: a policy that was deactivated stays so
@@ -38,9 +40,7 @@ class PolicyConfig:
         Raises:
             ValueError: A time is negative.
         """
-        for name in ("ramp_s", "observation_timeout_s"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class ObservationConfig:
 
     mode: Literal["realtime", "lockstep"] = "realtime"
     """That of the simulation; a robot is realtime. In lockstep input_timeout does not apply."""
-    input_timeout_s: float = 0.05
+    input_timeout_s: float = bounded(0.05, 0.0)
     """Silence of the robot, on the steady clock, that counts as an error; 0: none. Unless it is a
-    simulation, a state does not count that comes so much later than others, nor does a foot wrench
-    so much older than the state."""
+    simulation, a state does not count that comes later than others by this time, nor does a foot
+    wrench that is older than the state by this time."""
     use_foot_wrenches: bool = False
     """Observe left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
 
@@ -62,5 +62,4 @@ class ObservationConfig:
         Raises:
             ValueError: The time is negative.
         """
-        if not self.input_timeout_s >= 0:
-            raise ValueError(f"input_timeout must not be negative, not {self.input_timeout_s}")
+        check_ranges(self)

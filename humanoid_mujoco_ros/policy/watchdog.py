@@ -36,7 +36,7 @@ class Watchdog:
     """
 
     def __init__(self, timeout_s: float) -> None:
-        """Takes more than `timeout_s` for a silence; 0: none ever."""
+        """Reports a silence of more than `timeout_s`; 0: never."""
         self.timeout_s = timeout_s
         self._last_s: float | None = None
         self._ended_s: list[float] = []

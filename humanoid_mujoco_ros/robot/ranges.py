@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any
+
+FINITE = sys.float_info.max
+"""The maximum of a number that may be of any size but not infinite."""
 
 
 def bounded(default: Any, minimum: float, maximum: float = math.inf) -> Any:
@@ -26,6 +30,8 @@ def check_ranges(config: Any) -> None:
         value = getattr(config, field.name)
         if low <= value <= high:
             continue
+        if high == FINITE and math.isinf(value):
+            raise ValueError(f"{field.name} must be finite, not {value}")
         if low > 0 and not value > 0:
             raise ValueError(f"{field.name} must be positive, not {value}")
         if low == 0 and not value >= 0:

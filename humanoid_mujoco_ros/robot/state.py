@@ -60,7 +60,7 @@ class RobotState:
     imu: ImuReading
     """Measured at the start of the last physics step."""
     foot_wrenches: dict[str, Wrench]
-    """Ground contact on the "left" and "right" foot, in the foot's frame, likewise."""
+    """Ground contact on the "left" and "right" foot, each in the foot's frame."""
     observation: Float64Array
     """(size,), see `observation`."""
     reward: float

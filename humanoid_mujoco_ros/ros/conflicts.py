@@ -22,7 +22,7 @@ CHECK_PERIOD_S = 0.2
 GHOST_S = 25.0
 """DDS keeps the publisher of a process that was killed for up to 20 s."""
 SETTLE_S = 1.0
-"""So long after a conflict every commander has noticed that it is the only one again."""
+"""After this time every commander has noticed that the conflict is over."""
 _STEPS_BACK = 10
 """Steps back of the sequence number that prove two publishers: at 100 Hz two make them in 0.1 s. A
 publisher among them waits for three times as many, so that the robot notices it first."""

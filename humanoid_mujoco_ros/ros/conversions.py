@@ -68,7 +68,7 @@ def to_joint_state(state: RobotState, joints: Sequence[str], stamp: Time) -> Joi
 
 
 def to_odometry(state: RobotState, prefix: str, stamp: Time) -> Odometry:
-    """Pose of base_link in odom, twist in base_link; both exact, so their covariances are zero."""
+    """Pose of base_link in odom, twist in base_link; zero covariances mean: unknown."""
     message = Odometry(child_frame_id=prefix + BASE_LINK)
     message.header.stamp = stamp
     message.header.frame_id = prefix + ODOM_FRAME
@@ -81,7 +81,10 @@ def to_odometry(state: RobotState, prefix: str, stamp: Time) -> Odometry:
 
 
 def to_imu(imu: ImuReading, prefix: str, stamp: Time) -> Imu:
-    """REP-145: orientation in the world, rates and specific force in the IMU's frame."""
+    """REP-145: orientation in the world, rates and specific force in the IMU's frame.
+
+    Zero covariances mean: unknown.
+    """
     message = Imu()
     message.header.stamp = stamp
     message.header.frame_id = prefix + IMU_LINK
@@ -119,7 +122,10 @@ def to_array(vector: Float64Array) -> array.array[float]:
 
 
 def to_layout(blocks: Iterable[Block]) -> MultiArrayLayout:
-    """The observation's blocks: each dimension names one, with its size and where it starts."""
+    """The observation's blocks: each dimension names one, with its size and where it starts.
+
+    The blocks follow each other; they are no axes of one array, so `stride` is no product of sizes.
+    """
     return MultiArrayLayout(
         dim=[
             MultiArrayDimension(label=block.name, size=block.size, stride=block.start)
@@ -151,7 +157,7 @@ def to_static_transforms(tree: LinkTree, prefix: str) -> TFMessage:
 class TransformEncoder:
     """Encodes odom → base_link and the moving joints for /tf.
 
-    The message is built once and filled anew each time, since creating 18 transforms takes longer
+    The message is built once and filled again each time, since creating 18 transforms takes longer
     than a physics step.
     """
 

@@ -16,6 +16,7 @@ from humanoid_mujoco_ros.interaction.drag import Drag
 from humanoid_mujoco_ros.interaction.spring import Pull, SpringConfig
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.vectors import checked_vector
 from humanoid_mujoco_ros.ros import conversions, marker_drawing
 from humanoid_mujoco_ros.ros.marker_server import MarkerServer
@@ -35,9 +36,9 @@ class MarkerConfig:
 
     body: str = "torso"
     """Body to which the marker is attached at first."""
-    client_timeout_s: float = 5.0
-    """A client that is silent for so long in mid-drag lets go; its next move grabs again."""
-    scale: float = 0.6
+    client_timeout_s: float = bounded(5.0, 1e-3)
+    """A client that is silent for this time during a drag lets go; its next move grabs again."""
+    scale: float = bounded(0.6, 1e-3)
     """Size of the marker [m]."""
 
     def __post_init__(self) -> None:
@@ -46,9 +47,7 @@ class MarkerConfig:
         Raises:
             ValueError: A value is out of its range.
         """
-        for name in ("client_timeout_s", "scale"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        check_ranges(self)
 
 
 def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[[], None]]:

@@ -16,7 +16,7 @@ from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
 from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
 
 _REQUEST_TIMEOUT_S = 2.0
-"""A service waits so long for the physics thread, which answers between two ticks."""
+"""Longest wait of a service for the physics thread, which answers between two ticks."""
 _FACTOR = "real_time_factor"
 
 

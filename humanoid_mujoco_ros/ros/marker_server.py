@@ -21,7 +21,7 @@ from visualization_msgs.msg import (
 from visualization_msgs.srv import GetInteractiveMarkers
 
 OWNERSHIP_S = 1.0
-"""A second client is not heard for so long after the first one's last feedback."""
+"""A second client is not heard for this time after the first one's last feedback."""
 _DEPTH = 100
 """Depth of the queues, as in interactive_markers and in RViz."""
 

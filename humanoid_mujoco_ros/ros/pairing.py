@@ -53,7 +53,7 @@ class StampPairing(Generic[First, Second]):
         item: Mine,
     ) -> tuple[Other] | None:
         differences = [abs(stamp - stamp_ns) for stamp, _ in others]
-        # The first of equals: a state that was published twice makes two pairs.
+        # The first of those equally near: a state that was published twice makes two pairs.
         nearest = min(range(len(others)), key=differences.__getitem__, default=None)
         if nearest is None or differences[nearest] > self._tolerance_ns:
             mine.append((stamp_ns, item))

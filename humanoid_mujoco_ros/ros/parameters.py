@@ -16,7 +16,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -30,6 +30,30 @@ from humanoid_mujoco_ros.ros.parameter_file import load_yaml
 Config = TypeVar("Config")
 
 _INT64 = np.iinfo(np.int64)
+
+
+class OtherParameter(NamedTuple):
+    """A parameter that is no field of a configuration, as people read of it."""
+
+    kind: str
+    default: str
+    meaning: str
+
+
+OTHERS = {
+    "joints": OtherParameter(
+        "list of str",
+        "the model's joints",
+        "Joints in the order of the values of effort_controller/commands.",
+    ),
+    "joint_map": OtherParameter(
+        "str",
+        "",
+        "YAML text: for each joint that differs between model and robot, "
+        "{name: its name on the robot, sign: 1 or -1, offset: the robot's position [rad] where the "
+        "model's is 0, effort_limit: [N m] if below the model's}.",
+    ),
+}
 
 
 def field_docs(config_type: type) -> dict[str, str]:
@@ -86,7 +110,8 @@ def named_fields(config_type: type, **renamed: str) -> list[tuple[str, dataclass
     ]
 
 
-def _choices(config_type: type) -> dict[str, tuple[str, ...]]:
+def choices(config_type: type) -> dict[str, tuple[str, ...]]:
+    """Field → its values, for each field that has a choice of them."""
     return {
         name: typing.get_args(hint)
         for name, hint in typing.get_type_hints(config_type).items()
@@ -95,9 +120,9 @@ def _choices(config_type: type) -> dict[str, tuple[str, ...]]:
 
 
 def _check_choices(config_type: type, values: Mapping[str, Any]) -> None:
-    for name, choices in _choices(config_type).items():
-        if name in values and values[name] not in choices:
-            raise ValueError(f"{name} is '{values[name]}', expected {' or '.join(choices)}")
+    for name, allowed in choices(config_type).items():
+        if name in values and values[name] not in allowed:
+            raise ValueError(f"{name} is '{values[name]}', expected {' or '.join(allowed)}")
 
 
 def _ranges(field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -119,7 +144,7 @@ def declare(
     """Declares a parameter for each field and returns the configuration they make.
 
     Args:
-        node: Whose parameters.
+        node: Declares the parameters.
         config_type: A dataclass in which every field has a default.
         changeable: Fields whose parameter may be set later; the others' are read-only.
         renamed: Field → parameter name, where `parameter_name` would be unclear.
@@ -129,7 +154,7 @@ def declare(
         rclpy.exceptions.ParameterException: A value is of another type.
     """
     docs = field_docs(config_type)
-    choices = _choices(config_type)
+    chosen = choices(config_type)
     values: dict[str, Any] = {}
     for name, field in named_fields(config_type, **renamed):
         descriptor = ParameterDescriptor(
@@ -137,7 +162,7 @@ def declare(
             read_only=field.name not in changeable,
             **_ranges(field),
             additional_constraints=(
-                f"one of {', '.join(choices[field.name])}" if field.name in choices else ""
+                f"one of {', '.join(chosen[field.name])}" if field.name in chosen else ""
             ),
         )
         values[field.name] = node.declare_parameter(name, field.default, descriptor).value
@@ -148,7 +173,7 @@ def declare(
 def declare_joints(node: Node, default: Sequence[str]) -> list[str]:
     """Declares `joints`, the order of the values of effort_controller/commands."""
     descriptor = ParameterDescriptor(
-        description="Joints in the order of the values of effort_controller/commands.",
+        description=OTHERS["joints"].meaning,
         read_only=True,
     )
     return list(node.declare_parameter("joints", list(default), descriptor).value)
@@ -161,9 +186,7 @@ def declare_joint_map(node: Node, robot: RobotModel) -> JointMap:
         JointMapError: The map cannot be used; the message says why.
     """
     descriptor = ParameterDescriptor(
-        description="YAML text: for each joint of the model that the robot treats otherwise, "
-        "{name: its name on the robot, sign: 1 or -1, offset: the robot's position [rad] where the "
-        "model's is 0, effort_limit: [N m] if below the model's}.",
+        description=OTHERS["joint_map"].meaning,
         read_only=True,
     )
     return parse_joint_map(node.declare_parameter("joint_map", "", descriptor).value, robot)

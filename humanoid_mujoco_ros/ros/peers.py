@@ -47,7 +47,7 @@ def observers(node: Node) -> frozenset[bytes]:
 
 
 def is_simulated(node: Node) -> bool:
-    """Whether the robot is a simulation, whose time may stand still, hurry or dawdle."""
+    """Whether the robot is a simulation, whose time may stand still, run fast or run slowly."""
     if node.get_parameter("use_sim_time").value:
         return True
     service = node.resolve_service_name(PAUSE)

@@ -52,7 +52,7 @@ class ForceArrowMarkers:
             topic: Where the arrows go.
             posed: Says where a link's centre of mass is.
             prefix: Goes before every frame's name.
-            timeout_s: A force that nobody renews for so long has ended.
+            timeout_s: A force that nobody renews for this time has ended.
         """
         self._posed = posed
         self._prefix = prefix

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from humanoid_mujoco_ros.robot.ranges import FINITE, bounded, check_ranges
 
 
 @dataclass(frozen=True)
 class PairingConfig:
     """How joint_states and odom belong together."""
 
-    pairing_tolerance_s: float = 0.0
+    pairing_tolerance_s: float = bounded(0.0, 0.0, FINITE)
     """How far the stamps of a joint_states and an odom of one state may differ."""
 
     def __post_init__(self) -> None:
@@ -20,10 +21,7 @@ class PairingConfig:
         Raises:
             ValueError: It is negative.
         """
-        if not 0 <= self.pairing_tolerance_s < math.inf:
-            raise ValueError(
-                f"pairing_tolerance must not be negative, not {self.pairing_tolerance_s}"
-            )
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ class LoopConfig:
     real_time_factor: float = bounded(1.0, 1e-4, 1e4)
     """Simulated seconds per wall second (realtime)."""
     command_timeout_s: float = bounded(0.1, _SHORTEST_S)
-    """Zero effort when no command came for so long on the steady clock (realtime)."""
+    """Zero effort after this time without a command, on the steady clock (realtime)."""
     command_wait_s: float = bounded(0.05, 0.0)
     """Longest wait on the steady clock for a late command of a policy that answers every state:
     a slow policy then costs time, not balance. 0: never wait, hold the last command (realtime)."""
     lockstep_timeout_s: float = bounded(5.0, _SHORTEST_S)
-    """An observation that no command answers for so long is an error (lockstep)."""
+    """An observation that no command answers within this time is an error (lockstep)."""
     wrench_timeout_s: float = bounded(WRENCH_TIMEOUT_S, _SHORTEST_S)
-    """An external wrench ends so long after its last message, on the steady clock."""
+    """An external wrench ends this time after its last message, on the steady clock."""
     on_fall: Literal["reset", "stay"] = "reset"
     """What happens after a fall."""
     fall_reset_delay_s: float = bounded(3.0, 0.0)

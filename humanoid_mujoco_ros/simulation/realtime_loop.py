@@ -21,7 +21,7 @@ from humanoid_mujoco_ros.simulation.simulation import Simulation
 _REPEAT_S = 0.03
 """A state is repeated so often in slow motion, so that no policy reports a silent robot."""
 _NO_WAIT_S = 1.0
-"""After a wait in vain the last command is held for so long, unless answers come in time again: a
+"""After a wait in vain the last command is held for this time, unless answers come in time again: a
 policy may answer every second state on purpose, or be stuck."""
 
 
@@ -29,7 +29,7 @@ class RealTimeLoop(PhysicsLoop):
     """Ticks at the control rate of wall time and holds the last command.
 
     A policy whose command is late is waited for, up to `command_wait_s`. Time that is lost, by that
-    or by a busy machine, stays lost: a robot that hurries is no robot. Nodes that command at a rate
+    or by a busy machine, stays lost: a robot cannot hurry. Nodes that command at a rate
     of their own, without listening to observations, are not waited for.
     """
 

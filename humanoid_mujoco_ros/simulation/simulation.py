@@ -45,7 +45,7 @@ mujoco.set_mju_user_warning(_report_once)
 class SimulationConfig:
     """How an episode starts and what is observed."""
 
-    seed: int = 0
+    seed: int = bounded(0, 0)
     """Seed of the noise of the initial states."""
     reset_noise_scale: float = bounded(0.01, 0.0)
     """Each initial position and velocity is off by up to this much (Humanoid-v4's noise)."""

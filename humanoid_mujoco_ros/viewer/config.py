@@ -7,6 +7,8 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
+
 
 @dataclass(frozen=True)
 class ViewerConfig:
@@ -14,12 +16,12 @@ class ViewerConfig:
 
     host: str = "127.0.0.1"
     """Address to serve on; 0.0.0.0 lets other machines in, with the token that is printed."""
-    port: int = 8080
+    port: int = bounded(8080, 1, 65535)
     """Port of the page."""
     allowed_origins: str = ""
     """Origins of proxies that may show the page, separated by spaces: https://robot.example."""
-    frame_rate_hz: float = 30.0
-    """Frames per second that the browsers get, 1 to 60."""
+    frame_rate_hz: float = bounded(30.0, 1.0, 60.0)
+    """Frames per second that the browsers get."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -27,10 +29,7 @@ class ViewerConfig:
         Raises:
             ValueError: A value is out of its range, or an origin is none.
         """
-        if not 1 <= self.frame_rate_hz <= 60:
-            raise ValueError(f"frame_rate_hz must be within 1 and 60, not {self.frame_rate_hz}")
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"port must be within 1 and 65535, not {self.port}")
+        check_ranges(self)
         for origin in self.origins:
             if not _is_origin(origin):
                 raise ValueError(

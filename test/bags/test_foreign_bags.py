@@ -316,7 +316,7 @@ def record(content):
 
 
 def packed_zeros(size):
-    """zstd data that unpack to so many zeros."""
+    """zstd data that unpack to this many zeros."""
     compressor = zstandard.ZstdCompressor(level=1).compressobj()
     piece = bytes(2**26)
     parts = [compressor.compress(piece) for _ in range(size // len(piece))]

@@ -113,7 +113,7 @@ def test_the_wrench_accelerates_the_joints_as_mujocos_force_at_the_point():
 )
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_a_spring_that_makes_no_sense_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field} must be finite and not negative"):
+    with pytest.raises(ValueError, match=f"{field} must (not be negative|be finite)"):
         SpringConfig(**{field: value})
 
 

@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_joint_states_bit_for_bit(graph):
     # At ten times real time a listener on a busy machine may miss some; each that came depends on
     # all before it.
     common = first.keys() & second.keys()
-    assert len(common) >= 300
+    assert max(common) >= (5, 0)
     for stamp in common:
         np.testing.assert_array_equal(first[stamp], second[stamp])
 

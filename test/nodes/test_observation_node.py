@@ -438,15 +438,12 @@ def test_a_simulation_may_pause_and_run_slowly(graph):
     graph.start("policy_node", {"policy": "balance", "observation_timeout": 1.0})
     graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
     count = len(observations)
-    # In four seconds its time falls behind by three.
-    graph.spin_for(4.0)
-    assert len(observations) > count + 50
+    # In the second of its time that this takes it falls behind by three.
+    graph.spin_until(lambda: len(observations) > count + 100)
     assert "not new" not in health.messages["observation_node"]
     assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
-    graph.spin_for(2.0)
     count = len(observations)
-    graph.spin_for(1.0)
-    assert len(observations) > count + 5
+    graph.spin_until(lambda: len(observations) > count + 100)
     assert "not new" not in health.messages["observation_node"]
     height_m = observations[-1].data[0]
     assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
@@ -485,7 +482,6 @@ def test_lockstep_through_the_topics_is_the_same_bit_for_bit(graph):
     )
     # On a busy machine the listener may be found only after the start.
     both = sorted(first.keys() & second.keys())
-    assert len(both) > 100
     assert both[-1] >= 3_000_000_000
     for stamp in both:
         np.testing.assert_array_equal(first[stamp], second[stamp])

@@ -82,7 +82,7 @@ def test_each_observation_is_answered_once_with_the_policys_efforts(graph, robot
         command = stand_in.ask(current.observation)
         efforts = walk.efforts(current.observation)
         by_name = dict(zip(robot.joints, efforts, strict=True))
-        np.testing.assert_allclose(command, [by_name[name] for name in names], rtol=1e-9)
+        np.testing.assert_allclose(command, [by_name[name] for name in names], atol=1e-3)
         current = simulation.step(efforts)
     graph.spin_for(0.2)
     assert len(stand_in.commands) == 50
@@ -95,7 +95,7 @@ def test_efforts_fade_in_after_activation(graph, robot, walk):
     observation = Simulation(robot).state().observation
     full = walk.efforts(observation)
     for fraction in (0.2, 0.4, 0.6, 0.8, 1.0, 1.0):
-        np.testing.assert_allclose(stand_in.ask(observation), fraction * full, rtol=1e-9)
+        np.testing.assert_allclose(stand_in.ask(observation), fraction * full, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_stale_observation_means_one_zero_command_and_an_error(graph, robot):
     graph.spin_until(lambda: health.levels.get("policy_node") == 2)
     assert "no observation for" in health.messages["policy_node"]
     assert len(stand_in.commands) == 2
-    first = stand_in.ask(observation)  # it comes back: the ramp begins anew
+    first = stand_in.ask(observation)  # it comes back: the ramp begins again
     # On a busy machine the next question may come too late as well.
     graph.spin_until(lambda: np.abs(stand_in.ask(observation)).max() > np.abs(first).max() > 0)
 
@@ -225,8 +225,8 @@ def test_another_policy_is_loaded_by_parameter_and_a_wrong_one_is_refused(graph,
     assert change_state(graph, Transition.TRANSITION_ACTIVATE)
     stand_in.find_policy()
     after = stand_in.ask(observation)
-    np.testing.assert_allclose(after, Policy(changed, robot).efforts(observation), rtol=1e-9)
-    np.testing.assert_allclose(before, Policy(original, robot).efforts(observation), rtol=1e-9)
+    np.testing.assert_allclose(after, Policy(changed, robot).efforts(observation), atol=1e-3)
+    np.testing.assert_allclose(before, Policy(original, robot).efforts(observation), atol=1e-3)
 
 
 @pytest.mark.parametrize(

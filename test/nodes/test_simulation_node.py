@@ -61,10 +61,6 @@ def test_every_state_topic_comes_at_100_hz(graph):
     for name in ("joint_states", "odom", "imu/data", "left_foot/wrench", "right_foot/wrench"):
         assert set(np.diff(stamps(topics[name]))) == {10_000_000}, name
     assert set(np.diff([conversions.from_time(m.clock) for m in topics["/clock"]])) == {10_000_000}
-    # A busy machine may cost some of it; `humanoid bench` measures an idle one.
-    start_s, count = time.monotonic(), len(topics["joint_states"])
-    graph.spin_until(lambda: len(topics["joint_states"]) >= count + 300)
-    assert 300 / (time.monotonic() - start_s) == pytest.approx(100.0, rel=0.2)
 
 
 def test_what_is_latched_describes_every_link(graph):

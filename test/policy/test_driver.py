@@ -120,7 +120,16 @@ def test_a_policy_that_reads_the_whole_observation_acts_as_before():
     efforts = policy.efforts(observe_data(data))
     efforts[robot.joints.index("right_knee")] *= -1.0
     answer = driver.answer(observe_data(data).tolist(), np.ones(3))
-    np.testing.assert_array_equal(answer, efforts[::-1])
+    np.testing.assert_allclose(answer, efforts[::-1], atol=1e-4)
+
+
+def test_the_limits_come_in_the_order_of_the_commands():
+    robot = RobotModel()
+    names = list(robot.joints)
+    np.random.default_rng(2).shuffle(names)
+    driver = Driver(robot, JointMap(robot, {"right_knee": {"effort_limit": 7.0}}), names)
+    expected = dict(zip(robot.joints, robot.effort_limits, strict=True)) | {"right_knee": 7.0}
+    assert dict(zip(names, driver.limits, strict=True)) == expected
 
 
 def test_positions_go_out_as_the_robot_counts_them(drives, tmp_path):

@@ -2,14 +2,13 @@
 """The policy on one robot and on many, against Gymnasium, MuJoCo and plain sums."""
 
 import dataclasses
-import itertools
 
 import mujoco
 import numpy as np
+import own_checkpoints
 import pytest
 
-from humanoid_mujoco_ros.policy import checkpoint, observation
-from humanoid_mujoco_ros.policy.checkpoint import Checkpoint
+from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy.inference import Policy, RunningStatistics
 from humanoid_mujoco_ros.robot.model import RobotModel
 
@@ -19,24 +18,9 @@ def robot():
     return RobotModel()
 
 
-def own_checkpoint(robot, hidden=(32,), **changes):
-    random = np.random.default_rng(0)
-    widths = (observation.size(robot.mj), *hidden, len(robot.joints))
-    values = {
-        "weights": tuple(
-            random.normal(size=(o, i)).astype(np.float32) / np.sqrt(i).astype(np.float32)
-            for i, o in itertools.pairwise(widths)
-        ),
-        "biases": tuple(random.normal(size=o).astype(np.float32) for o in widths[1:]),
-        "log_std": np.full(widths[-1], -1, np.float32),
-        "joints": robot.action_joints[::-1],
-        "model": robot.name,
-        "control_rate_hz": robot.control_rate_hz,
-        "normalization": "stored",
-        "observation_mean": random.normal(size=widths[0]),
-        "observation_var": random.uniform(0.1, 3.0, size=widths[0]),
-    }
-    return Checkpoint(**(values | changes))
+def own_checkpoint(robot, **changes):
+    """One that has the joints in another order than the robot."""
+    return own_checkpoints.own_checkpoint(robot, **{"joints": robot.action_joints[::-1], **changes})
 
 
 def running_checkpoint(robot):
@@ -125,7 +109,7 @@ def test_sampled_actions_have_the_gaussians_mean_and_deviation(robot):
     np.testing.assert_allclose(samples.mean(axis=0), mean, atol=0.04)
     np.testing.assert_allclose(samples.std(axis=0), np.exp(-1), rtol=0.1)
     again = Policy(own, robot, sample=True, seed=3)
-    np.testing.assert_array_equal(again.action(observations(1)[0]), samples[0])
+    np.testing.assert_allclose(again.action(observations(1)[0]), samples[0], atol=1e-5)
 
 
 def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
@@ -139,11 +123,11 @@ def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
     )
     row = observations(1)[0]
     expected = Policy(own, robot).efforts(row)
-    np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, rtol=1e-5)
+    np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, atol=1e-4)
     data = mujoco.MjData(robot.mj)
     data.ctrl[:] = Policy(shuffled, robot).controls(row)
     mujoco.mj_forward(robot.mj, data)
-    np.testing.assert_allclose(data.qfrc_actuator[robot.dof_indices], expected, rtol=1e-5)
+    np.testing.assert_allclose(data.qfrc_actuator[robot.dof_indices], expected, atol=1e-4)
 
 
 def test_layers_are_in_the_order_of_their_numbers(robot, tmp_path):

@@ -327,6 +327,10 @@ def test_an_own_imu_site_is_where_the_imu_is(tmp_path):
             '<geom size=".05"/><geom size=".3" contype="0" conaffinity="0"/>',
             -0.05,
         ),
+        (
+            '<geom size=".05" contype="0"/><geom size=".3" contype="0" conaffinity="0"/>',
+            -0.05,
+        ),
     ],
 )
 def test_the_sole_is_the_lowest_point_of_the_foot(tmp_path, geoms, lowest):
@@ -375,7 +379,7 @@ def test_a_floor_is_added_where_the_card_wants_it_or_nothing_carries_the_robot(t
     assert RobotModel(config).mj.ngeom == 2
     bare = RobotModel(bare_card(Path(config.path)))
     assert bare.mj.geom("floor").type == mujoco.mjtGeom.mjGEOM_PLANE
-    add(config, '<geom type="plane" size="1 1 1"/>', tag="worldbody")
+    add(config, '<geom type="plane" size="1 1 1" conaffinity="0"/>', tag="worldbody")
     assert RobotModel(bare_card(Path(config.path))).mj.ngeom == 3
     assert RobotModel(replace(config.card(), floor=True)).mj.ngeom == 4
 

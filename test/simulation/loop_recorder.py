@@ -23,10 +23,11 @@ class Recorder:
         self.loop = loop(simulation, config, self.on_state, policies)
 
     def on_state(self, state, *, ask):
+        now_s = time.monotonic()  # before anybody can answer it
         with self._new:
-            self.states.append(state)
+            self.times_s.append(now_s)
             self.asked.append(ask)
-            self.times_s.append(time.monotonic())
+            self.states.append(state)
             self._new.notify_all()
         if ask and self.answer is not None:
             self.loop.command(self.answer(state))
