@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.policy.config import ObservationConfig
+from humanoid_mujoco_ros.policy.observer import Observer
 from humanoid_mujoco_ros.policy.watchdog import Watchdog
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
@@ -57,7 +57,8 @@ class ObservationNode(GuardedNode):
         self._joint_map = parameters.declare_joint_map(self, self._robot)
         joints = parameters.declare_joints(self, self._joint_map.robot_joints)
         self._to_model_order = np.argsort(self._joint_map.command_order(joints))
-        self._layout = conversions.to_layout(observation.layout(self._robot.mj))
+        self._observer = Observer(self._robot)
+        self._layout = conversions.to_layout(self._observer.layout)
         self._rejections = diagnostics.Rejections(self)
         self._count = 0
         is_lockstep = config.mode == "lockstep"
@@ -102,7 +103,7 @@ class ObservationNode(GuardedNode):
         """Publishes the observation of a new state."""
         self._watchdog.feed(time.monotonic())
         wrenches = None if self._feet is None else self._feet.wrenches_at(stamp_ns)
-        values = self._posed.observation(wrenches)
+        values = self._observer.observe(self._posed.data(wrenches))
         if not np.isfinite(values).all():
             self._rejections.add("the observation of a finite state is not finite")
             return

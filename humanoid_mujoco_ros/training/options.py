@@ -128,15 +128,14 @@ class TrainOptions:
         Raises:
             ModelError: The model cannot be used.
         """
-        config = ModelConfig(
-            path=self.model,
-            timestep_s=self.timestep_s,
-            steps_per_control=self.steps_per_control,
-            integrator=self.integrator,
+        return RobotModel(
+            ModelConfig(
+                model=self.model,
+                timestep_s=self.timestep_s,
+                steps_per_control=self.steps_per_control,
+                integrator=self.integrator,
+            )
         )
-        if self.model:
-            config = dataclasses.replace(config, left_foot="", right_foot="")
-        return RobotModel(config)
 
     def resolved(self) -> dict[str, Any]:
         """All options by name, those of the task among them."""
