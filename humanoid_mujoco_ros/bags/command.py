@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
+from humanoid_mujoco_ros import subcommands
 from humanoid_mujoco_ros.bags.errors import BagError, exit_status, plain
+from humanoid_mujoco_ros.subcommands import Command
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,6 @@ class RepairOptions:
     """The bag's folder, or a .mcap or .db3 file. It is not changed."""
     output: Path | None = None
     """Folder of the new bag, which must not exist; default: <bag>_repaired."""
-
-
-BagOptions = (
-    Annotated[InfoOptions, tyro.conf.subcommand("info")]
-    | Annotated[PlayOptions, tyro.conf.subcommand("play")]
-    | Annotated[VerifyOptions, tyro.conf.subcommand("verify")]
-    | Annotated[RepairOptions, tyro.conf.subcommand("repair")]
-)
-"""The commands of `humanoid bag`."""
 
 
 def info(options: InfoOptions) -> int:
@@ -171,10 +163,29 @@ def run(options: InfoOptions | PlayOptions | VerifyOptions | RepairOptions) -> i
     return exit_status(lambda: repair(options))
 
 
+COMMANDS = {
+    "info": Command("bags.command:InfoOptions", "bags.command:run", "show what a bag holds"),
+    "play": Command(
+        "bags.command:PlayOptions",
+        "bags.command:run",
+        "publish a bag again, for RViz or the browser view",
+    ),
+    "verify": Command(
+        "bags.command:VerifyOptions",
+        "bags.command:run",
+        "simulate a lockstep run again and compare it bit for bit",
+    ),
+    "repair": Command(
+        "bags.command:RepairOptions",
+        "bags.command:run",
+        "save what can be read of a damaged bag",
+    ),
+}
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs `humanoid bag`; 2 is the status of a wrong command line or an unusable bag."""
-    options = tyro.cli(BagOptions, args=list(argv), prog="humanoid bag")
-    return run(options)
+    return subcommands.run(COMMANDS, argv, "humanoid bag")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from humanoid_mujoco_ros.bags.command import PlayOptions
 from humanoid_mujoco_ros.bags.errors import BagError, plain
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
-from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.ros.network import stay_local
 
 _NODE = "player"
 _CLOCK = "/clock"

@@ -35,8 +35,8 @@ from humanoid_mujoco_ros.bags.definitions import definition
 from humanoid_mujoco_ros.bags.errors import BagError, plain, reason
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.ros import diagnostics
+from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
 _FLUSH_PERIOD_S = 0.5
@@ -255,6 +255,11 @@ class _ParameterQuery:
         self._node.destroy_client(self._get)
 
 
+def default_folder() -> Path:
+    """The folder of a recording that begins now and was given no name."""
+    return Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+
+
 def _as_json(value: Any) -> Any:
     """A parameter's value as JSON can hold it."""
     if isinstance(value, (str, int, float, bool)) or value is None:
@@ -269,7 +274,7 @@ def record(options: RecordOptions) -> int:
     Returns:
         Exit status: 1 when the disk is full, 2 when the folder cannot be used.
     """
-    path = options.directory or Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+    path = options.directory or default_folder()
     stopping = False
 
     def stop(*_: object) -> None:
@@ -341,11 +346,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: RecordOptions) -> int:
     """Runs `humanoid record`."""
-    options = tyro.cli(RecordOptions, args=list(argv), prog="humanoid record")
     stay_local(options.network)
     return record(options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the recorder as a process of its own."""
+    return run(tyro.cli(RecordOptions, args=list(argv), prog="humanoid record"))
 
 
 if __name__ == "__main__":

@@ -71,10 +71,14 @@ def report(options: ReportOptions) -> int:
     return 0
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: ReportOptions) -> int:
     """Runs `humanoid report`; 2 is the status of a bag or an option that cannot be used."""
-    options = tyro.cli(ReportOptions, args=list(argv), prog="humanoid report")
     return exit_status(lambda: report(options))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the report as a program of its own."""
+    return run(tyro.cli(ReportOptions, args=list(argv), prog="humanoid report"))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import tyro
 
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.urdf import urdf
@@ -21,9 +18,8 @@ class UrdfOptions:
     """The robot: the name of a card, a card FILE.yaml, or a model FILE.xml."""
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: UrdfOptions) -> int:
     """Runs `humanoid urdf`."""
-    options = tyro.cli(UrdfOptions, args=list(argv), prog="humanoid urdf")
     try:
         sys.stdout.write(urdf(RobotModel(ModelConfig(robot=options.robot))))
     except ModelError as error:

@@ -20,8 +20,11 @@ from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime, topics
 from humanoid_mujoco_ros.ros.foot_listener import FootListener
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.observation_publisher import (
+    LockstepObservationPublisher,
+    ObservationPublisher,
+)
 from humanoid_mujoco_ros.ros.pairing import Freshness
-from humanoid_mujoco_ros.ros.questions import LockstepPublisher, Publisher
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 from humanoid_mujoco_ros.ros.shared_config import PairingConfig
 from humanoid_mujoco_ros.ros.silences import SilenceReporter
@@ -66,7 +69,9 @@ class ObservationNode(GuardedNode):
         self._watchdog = Watchdog(timeout_s)
         self._silences = SilenceReporter(self, self._watchdog, "new state")
         max_delay_s = timeout_s or math.inf
-        self._publisher = (LockstepPublisher if is_lockstep else Publisher)(self)
+        self._publisher = (
+            LockstepObservationPublisher(self) if is_lockstep else ObservationPublisher(self)
+        )
         self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)
         self._feet = (
             FootListener(self, self._robot, max_delay_s, self._rejections.add)

@@ -288,18 +288,22 @@ def test_a_policy_that_is_killed_again_and_again_is_never_refused(graph, mode):
     policy_parameters = {"mode": mode, "observation_timeout": 1.0}
     simulation = graph.start("simulation_node", {"on_fall": "stay", "mode": mode})
     states = graph.listen(JointState, "joint_states", 100)
-    start_s = None
-    while start_s is None or time.monotonic() - start_s < GHOST_S + 10:
+    first_kill_s = None
+    rounds_driven = 0
+    while first_kill_s is None or time.monotonic() - first_kill_s < GHOST_S + 5:
         policy = graph.start("policy_node", policy_parameters)
-        count = len(states)
-        # It drives the robot: after its predecessor's end the efforts were zero, or time stood.
-        graph.spin_until(
-            lambda count=count: sum(any(state.effort) for state in states[count:]) > 50
-        )
-        graph.spin_for(4.0)
+        count, start_s = len(states), time.monotonic()
+        # DDS may take long to introduce a newcomer among ghosts; that is not the subject here.
+        while time.monotonic() - start_s < 8.0 or first_kill_s is None:
+            graph.spin_for(0.1)
+            if sum(any(state.effort) for state in states[count:]) > 50:
+                rounds_driven += 1
+                graph.spin_for(3.0)
+                break
         policy.kill()
         policy.wait()
-        start_s = start_s or time.monotonic()
+        first_kill_s = first_kill_s or time.monotonic()
+    assert rounds_driven >= 2
     simulation.send_signal(signal.SIGINT)
     output, _ = simulation.communicate(timeout=60)
     assert "refused" not in output, output

@@ -12,7 +12,7 @@ from humanoid_mujoco_ros.ros.topics import OBSERVATION
 _RETRY_PERIOD_S = 0.02
 
 
-class Publisher:
+class ObservationPublisher:
     """Publishes observations in real time: a new one comes soon."""
 
     def __init__(self, node: GuardedNode) -> None:
@@ -27,7 +27,7 @@ class Publisher:
         """Takes note that the last observation was answered."""
 
 
-class LockstepPublisher(Publisher):
+class LockstepObservationPublisher(ObservationPublisher):
     """Publishes observations in lockstep, where time waits for the answer to each.
 
     A policy that appears while an observation is unanswered is asked too.
