@@ -26,9 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.card import PolicyCard, from_mapping
 from humanoid_mujoco_ros.policy.foreign import MOST_BYTES, TORCH_STARTS, why_unusable
 from humanoid_mujoco_ros.robot.model import GYMNASIUM_HUMANOID, RobotModel
 
+CARD_INPUT = "card"
+"""`Checkpoint.input` of a policy whose card says what it reads."""
 FORMAT = "humanoid_mujoco_ros.policy.1"
 SUFFIX = ".safetensors"
 CLEANRL_SUFFIX = ".cleanrl_model"
@@ -79,6 +82,8 @@ class Checkpoint:
     """Name of the vector it reads; today always the Humanoid-v4 observation."""
     task: str = ""
     """What it was trained to do, for people."""
+    card: PolicyCard | None = None
+    """Of a policy that reads input terms; `input` is then CARD_INPUT."""
 
     def __post_init__(self) -> None:
         """Checks that the parts fit each other.
@@ -206,6 +211,8 @@ class Checkpoint:
             "input": self.input,
             "task": self.task,
         }
+        if self.card is not None:
+            metadata["card"] = self.card.to_json()
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
 
 
@@ -263,9 +270,17 @@ def _load_own(path: Path) -> Checkpoint:
             action_limit=_number(metadata, "action_limit"),
             input=metadata["input"],
             task=metadata.get("task", ""),
+            card=_card(metadata["card"]) if "card" in metadata else None,
         )
     except KeyError as error:
         raise CheckpointError(f"it lacks {error}") from error
+
+
+def _card(text: str) -> PolicyCard:
+    try:
+        return from_mapping(json.loads(text))
+    except ValueError as error:  # CardError is one too
+        raise CheckpointError(f"its card: {error}") from error
 
 
 def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:

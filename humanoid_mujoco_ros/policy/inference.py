@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint
+from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
 from humanoid_mujoco_ros.robot.model import RobotModel
 
 NORMALIZATION_EPSILON = 1e-8
@@ -106,6 +106,28 @@ class Network:
         return hidden
 
 
+class NormalizedNetwork:
+    """The network of a checkpoint behind its stored normalisation."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Prepares `checkpoint`.
+
+        Raises:
+            CheckpointError: It has no stored statistics.
+        """
+        if checkpoint.observation_mean is None or checkpoint.observation_var is None:
+            raise CheckpointError("the policy has no observation statistics")
+        self._network = Network(checkpoint)
+        self._mean = checkpoint.observation_mean
+        self._scale = inverse_std(checkpoint.observation_var)
+        self._clip = checkpoint.observation_clip
+
+    def __call__(self, values: Float32Array) -> Float32Array:
+        """Inputs (..., n) to mean actions (..., actions)."""
+        wide = values.astype(np.float64)
+        return self._network(normalized(wide, self._mean, self._scale, self._clip))
+
+
 class Policy:
     """A checkpoint driving one robot, or several of the same model.
 
@@ -140,6 +162,8 @@ class Policy:
         Raises:
             CheckpointError: The checkpoint does not fit the robot.
         """
+        if checkpoint.card is not None:
+            raise CheckpointError("the policy reads input terms: a Controller runs it")
         checkpoint.check_fits(robot, rate_tolerance)
         self.checkpoint = checkpoint
         self._network = Network(checkpoint)

@@ -168,30 +168,43 @@ class RobotCard:
         return path
 
     def _in_package(self, path: str) -> Path:
-        package, _, inside = path.partition("/")
-        # Only a top-level package is found without running code of it.
-        if not re.fullmatch(r"[A-Za-z_]\w*", package) or not inside:
-            raise CardError(
-                f"robot {self.name}: model '{self.model}' is not of the form "
-                "python:PACKAGE/path/in/it.xml"
-            )
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):
-            spec = None
-        folders = list(spec.submodule_search_locations or []) if spec else []
-        if not folders:
-            raise ModelError(
-                f"robot {self.name}: its model is in the Python package {package}, which is not "
-                f"installed: {self.install or f'pip install {package}'}"
-            )
-        for folder in folders:
-            if (Path(folder) / inside).is_file():
-                return Path(folder) / inside
+        what = f"robot {self.name}: its model '{self.model}'"
+        return package_file(path, what, self.install)
+
+
+def package_file(path: str, what: str, install: str | None = None) -> Path:
+    """A file of an installed Python package, found without importing the package.
+
+    Args:
+        path: PACKAGE/path/in/it.
+        what: What the file is, for the error.
+        install: How to install the package; None: by its name.
+
+    Raises:
+        CardError: `path` is not of that form.
+        ModelError: The package or the file in it is not there; the message says how to get it.
+    """
+    package, _, inside = path.partition("/")
+    # Only a top-level package is found without running code of it.
+    if not re.fullmatch(r"[A-Za-z_]\w*", package) or not inside:
+        raise CardError(f"{what} is not of the form python:PACKAGE/path/in/it")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    command = install or f"pip install {package}"
+    if not folders:
         raise ModelError(
-            f"robot {self.name}: the Python package {package} is installed, but has no {inside}; "
-            f"another version may: {self.install or f'pip install {package}'}"
+            f"{what} is in the Python package {package}, which is not installed: {command}"
         )
+    for folder in folders:
+        if (Path(folder) / inside).is_file():
+            return Path(folder) / inside
+    raise ModelError(
+        f"{what}: the Python package {package} is installed, but has no {inside}; "
+        f"another version may: {command}"
+    )
 
 
 def card_names(folder: Path) -> tuple[str, ...]:

@@ -166,7 +166,7 @@ def test_a_missing_package_ends_in_the_command_that_installs_it(tmp_path):
     with pytest.raises(ModelError, match=r"gymnasium is installed, but has no .*/gorilla\.xml"):
         RobotModel(robot)
     robot = card(tmp_path, "model: python:os.path/a.xml")
-    with pytest.raises(ModelError, match=r"is not of the form python:PACKAGE/path/in/it\.xml"):
+    with pytest.raises(ModelError, match=r"is not of the form python:PACKAGE/path/in/it"):
         RobotModel(robot)
 
 
