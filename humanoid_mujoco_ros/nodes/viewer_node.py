@@ -14,7 +14,6 @@ from rclpy.clock import Clock, ClockType
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import locate
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
@@ -43,7 +42,7 @@ class ViewerNode(GuardedNode):
     policy_node's get_state, change_state and set_parameters.
 
     Parameters: the fields of ViewerConfig, SpringConfig, FramesConfig, PairingConfig and
-    ModelConfig (its path as `model`), and `joint_map`.
+    ModelConfig, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class ViewerNode(GuardedNode):
             ValueError: A parameter cannot be used or the port is taken; the message says why.
         """
         super().__init__("viewer_node")
-        robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        robot = parameters.declare_robot(self)
         config = parameters.declare(self, ViewerConfig)
         spring = parameters.declare(self, SpringConfig)
         joint_map = parameters.declare_joint_map(self, robot)

@@ -23,7 +23,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameter_file import YamlError, load_yaml
 
 Config = TypeVar("Config")
@@ -144,10 +144,20 @@ def declare(
     return config_type(**values)
 
 
+def declare_robot(node: Node) -> RobotModel:
+    """Declares `robot` and what overrides its card: the parameters of ModelConfig.
+
+    Raises:
+        ModelError: The robot cannot be used; the message says why.
+    """
+    return RobotModel(declare(node, ModelConfig))
+
+
 def declare_joints(node: Node, default: Sequence[str]) -> list[str]:
-    """Declares `joints`, the order of the values of effort_controller/commands."""
+    """Declares `joints`, the order of the values of the commands."""
     descriptor = ParameterDescriptor(
-        description="Joints in the order of the values of effort_controller/commands.",
+        description="Driven joints in the order of the values of effort_controller/commands or "
+        "position_controller/commands.",
         read_only=True,
     )
     return list(node.declare_parameter("joints", list(default), descriptor).value)

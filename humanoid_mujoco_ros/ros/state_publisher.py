@@ -80,7 +80,9 @@ class StatePublisher:
         self._joints = robot.joints
         self._prefix = config.frame_prefix
         self._is_lockstep = is_lockstep
-        self._transforms = conversions.TransformEncoder(tree, self._prefix)
+        self._transforms = conversions.TransformEncoder(
+            tree, self._prefix, has_footprint=robot.base.is_free
+        )
         self._layout = conversions.to_layout(observation_layout(robot))
         self._joint_states = node.create_publisher(JointState, "joint_states", _DEPTH)
         self._odom = node.create_publisher(Odometry, "odom", _DEPTH)
