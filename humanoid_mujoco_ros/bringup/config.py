@@ -47,6 +47,7 @@ _NODE_CONFIGS = {
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
+        "policy.config:VelocityConfig",
     ),
 }
 """Node → the configurations that its parameters make. They are imported for the nodes that run

@@ -64,6 +64,7 @@ class ReadingsCollector:
             time_s=math.nan if stamp_ns is None else stamp_ns * 1e-9,
             policy=board.text("policy_node", "policy"),
             is_policy_active=board.flag("policy_node", "active"),
+            takes_commands=bool(board.flag("policy_node", "takes_commands")),
             is_paused=board.flag("simulation_node", "paused"),
             is_pushable=is_pushable,
             errors=tuple(errors if silence is None else [silence, *errors]),
