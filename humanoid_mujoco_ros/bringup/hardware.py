@@ -12,7 +12,7 @@ from rich.console import Console
 
 from humanoid_mujoco_ros.bringup.config import check_parameters, node_arguments
 from humanoid_mujoco_ros.bringup.options import GraphOptions
-from humanoid_mujoco_ros.bringup.robot_check import check_robot
+from humanoid_mujoco_ros.bringup.robot_check import check_robots
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import supervise
@@ -48,7 +48,7 @@ def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
     for parameters in nodes.values():
         parameters |= options.chosen_robot()
     everything = check_parameters(options.config_path, nodes, options.namespace)
-    check_robot(everything, driver="policy_node")
+    check_robots(everything)
     return nodes
 
 

@@ -18,7 +18,7 @@ from humanoid_mujoco_ros.bringup.config import (
     read_parameters,
 )
 from humanoid_mujoco_ros.bringup.options import GraphOptions
-from humanoid_mujoco_ros.bringup.robot_check import check_robot
+from humanoid_mujoco_ros.bringup.robot_check import check_robots, stands_by_itself
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import RECORDER, supervise
@@ -136,7 +136,9 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         observer_all = read_parameters(path, "observation_node", options.namespace)
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    check_robot(everything, driver="policy_node")
+    robot = check_robots(everything)
+    if stands_by_itself(robot, everything["policy_node"]):
+        simulation.setdefault("hold_until_command", False)
     return nodes
 
 

@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.policy.command_gate import CommandGate
-from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, VelocityConfig
+from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, VelocityConfig, policy_of
 from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
 from humanoid_mujoco_ros.robot.vectors import Float64Array
 from humanoid_mujoco_ros.ros import conflicts, diagnostics, parameters, runtime
@@ -121,7 +121,7 @@ class PolicyNode(ManagedNode):
         self._commands.send(self._gate.on_observation(message.data, time.monotonic()))
 
     def _policy_name(self) -> str:
-        return self.get_parameter("policy").value or self._robot.card.policy or NO_POLICY
+        return policy_of(self._robot.card, self.get_parameter("policy").value)
 
     def _answer(self, observation: Sequence[float]) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())

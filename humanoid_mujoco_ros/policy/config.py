@@ -6,8 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from humanoid_mujoco_ros.robot.card import RobotCard
+
 NO_POLICY = "none"
 """Name that stands for no policy: another node commands the robot."""
+
+
+def policy_of(card: RobotCard, wanted: str) -> str:
+    """The policy that drives a robot: the one that is wanted, or the card's; NO_POLICY: none."""
+    return wanted or card.policy or NO_POLICY
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ Float64Array = NDArray[np.float64]
 
 HOLD_HZ = 10.0
 """How often a browser says that a button is held."""
-HOLD_TIMEOUT_S = 0.35
-"""After so long without a word the button was released, or the page is lost."""
+HOLD_TIMEOUT_S = 0.6
+"""After so long without a word the button was left, or the page is lost."""
 _SPEEDS = ("slow", "normal", "fast")
 _FACTORS = {"slow": 0.4, "normal": 0.8, "fast": 1.2}
 _BUTTONS = (
     ("Forward", Icon.ARROW_UP, (1.0, 0.0, 0.0)),
     ("Back", Icon.ARROW_DOWN, (-0.5, 0.0, 0.0)),
-    ("Turn left", Icon.ROTATE, (0.0, 0.0, 1.0)),
-    ("Turn right", Icon.ROTATE_CLOCKWISE, (0.0, 0.0, -1.0)),
+    ("Turn left", Icon.CORNER_UP_LEFT, (0.0, 0.0, 1.0)),
+    ("Turn right", Icon.CORNER_UP_RIGHT, (0.0, 0.0, -1.0)),
     ("Step left", Icon.ARROW_LEFT, (0.0, 0.4, 0.0)),
     ("Step right", Icon.ARROW_RIGHT, (0.0, -0.4, 0.0)),
 )
@@ -48,6 +48,10 @@ class HeldVelocity:
         """Takes the velocity (3,) of a button that is held now."""
         self._velocity, self._held_s = velocity, now_s
 
+    def release(self) -> None:
+        """Lets go of the button now."""
+        self._held_s = -np.inf
+
     def take(self, now_s: float) -> Float64Array | None:
         """What to command now; zeros once after the release; None: nothing."""
         if self._velocity is None:
@@ -62,13 +66,18 @@ class PadFolder:
     """Buttons to hold, shown while the policy follows commands."""
 
     def __init__(
-        self, gui: viser.GuiApi, hold: Callable[[Float64Array], None], inbox: Inbox
+        self,
+        gui: viser.GuiApi,
+        hold: Callable[[Float64Array], None],
+        release: Callable[[], None],
+        inbox: Inbox,
     ) -> None:
         """Adds the folder.
 
         Args:
             gui: Of the page.
             hold: Takes the velocity (3,) of a held button, again and again.
+            release: Called when a button is released.
             inbox: Takes it to the node's thread.
         """
         self._folder = gui.add_folder("Drive", visible=False)
@@ -76,21 +85,29 @@ class PadFolder:
             speed = gui.add_dropdown("Speed", _SPEEDS, initial_value="normal")
             for label, icon, direction in _BUTTONS:
                 button = gui.add_button(label, icon=icon, hint="Hold to drive; release to stop")
-                self._listen(button, np.array(direction), speed, hold, inbox)
+                _listen(button, np.array(direction), speed, hold, inbox)
+                _on_release(button, release, inbox)
 
     def show(self, readings: Readings) -> None:
         """Shows the buttons where they have an effect."""
         self._folder.visible = bool(readings.takes_commands and readings.is_policy_active)
 
-    def _listen(
-        self,
-        button: viser.GuiButtonHandle,
-        direction: Float64Array,
-        speed: viser.GuiDropdownHandle[str],
-        hold: Callable[[Float64Array], None],
-        inbox: Inbox,
-    ) -> None:
-        @button.on_hold(callback_hz=HOLD_HZ)
-        async def _(_: object) -> None:
-            factor = _FACTORS.get(speed.value, 0.0)
-            inbox.post("drive", partial(hold, factor * direction))
+
+def _listen(
+    button: viser.GuiButtonHandle,
+    direction: Float64Array,
+    speed: viser.GuiDropdownHandle[str],
+    hold: Callable[[Float64Array], None],
+    inbox: Inbox,
+) -> None:
+    @button.on_hold(callback_hz=HOLD_HZ)
+    async def _(_: object) -> None:
+        factor = _FACTORS.get(speed.value, 0.0)
+        inbox.post("drive", partial(hold, factor * direction))
+
+
+def _on_release(button: viser.GuiButtonHandle, release: Callable[[], None], inbox: Inbox) -> None:
+    # A browser says that a button was clicked when it is released over it.
+    @button.on_click
+    async def _(_: object) -> None:
+        inbox.post("drive", release)

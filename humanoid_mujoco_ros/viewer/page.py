@@ -84,7 +84,9 @@ class Page:
         self._heartbeat = Heartbeat(self._on_alive)
         try:
             self._scene = Scene(self._server, posed.robot)
-            operations = Operations(simulation, policy, self.push, self._hold, self.let_go)
+            operations = Operations(
+                simulation, policy, self.push, self._hold, self._held.release, self.let_go
+            )
             self._panel = Panel(
                 self._server, posed.robot, policies, self._scene, operations, self._inbox
             )

@@ -43,6 +43,8 @@ class Operations:
     push: Callable[[PushPlan], None]
     drive: Callable[[Float64Array], None]
     """Takes the velocity of a button of the pad that is held."""
+    stop: Callable[[], None]
+    """Called when it is released."""
     on_reset: Callable[[], None]
     """Called before a reset of the simulation."""
 
@@ -82,7 +84,7 @@ class Panel:
         # The folders from top to bottom.
         self._simulation = SimulationFolder(gui, operations.simulation, inbox, operations.on_reset)
         self._policy = PolicyFolder(gui, policies, operations.policy, inbox)
-        self._pad = PadFolder(gui, operations.drive, inbox)
+        self._pad = PadFolder(gui, operations.drive, operations.stop, inbox)
         self._push = PushFolder(gui, robot, operations.push, inbox)
         ViewFolder(gui, scene.follow, scene.options)
         self._plots = Plots(gui, robot)

@@ -134,7 +134,7 @@ def test_go1_stands_in_its_drives_without_a_policy(graph):
     health = graph.health()
     odometry = graph.listen(Odometry, "odom", DEPTH)
     parameters = {"robot": "go1", "policy": "none"}
-    graph.start("simulation_node", {"robot": "go1"})
+    graph.start("simulation_node", {"robot": "go1", "hold_until_command": False})
     graph.start("policy_node", parameters)
     graph.spin_until(lambda: odometry and seconds(odometry[-1]) > 5.0)
     assert odometry[-1].pose.pose.position.z > 0.2
