@@ -24,6 +24,10 @@ COMMANDS: Mapping[str, Command | Group] = {
         "bringup.hardware:run",
         "drive a robot that publishes joint_states and odom",
     ),
+    "drive": Command(
+        "bringup.drive:DriveOptions", "bringup.drive:run", "drive the robot with the keys"
+    ),
+    "robots": Command("bringup.robots:RobotsOptions", "bringup.robots:run", "list the robots"),
     "record": Command(
         "bags.recorder:RecordOptions", "bags.recorder:run", "record a run as a rosbag2 bag"
     ),
