@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
 import tty
@@ -16,8 +17,8 @@ import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -113,7 +114,7 @@ def _single_keys(terminal: int) -> Iterator[None]:
 
 def _drive(node: DriveNode, terminal: int) -> None:
     with Live(node.line(), console=Console(), auto_refresh=False) as live:
-        while rclpy.ok():
+        while True:
             if select.select([terminal], [], [], _PERIOD_S)[0]:
                 keys = os.read(terminal, 64).decode(errors="ignore")
                 if not keys:
@@ -130,19 +131,21 @@ def run(options: DriveOptions) -> int:
         print("error: humanoid drive reads keys, and its input is no terminal", file=sys.stderr)
         return 2
     stay_local(options.network)
-    rclpy.init(args=[])
+    # rclpy's own handlers would end the context before the robot is told to stop.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = DriveNode(options)
     try:
         with _single_keys(sys.stdin.fileno()):
             _drive(node, sys.stdin.fileno())
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
     finally:
-        if rclpy.ok():
-            node.velocity = np.zeros(3)
-            for _ in range(_LAST_WORDS):
-                node.send()
-                rclpy.spin_once(node, timeout_sec=_PERIOD_S)
+        node.velocity = np.zeros(3)
+        for _ in range(_LAST_WORDS):
+            node.send()
+            rclpy.spin_once(node, timeout_sec=_PERIOD_S)
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

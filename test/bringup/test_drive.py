@@ -3,6 +3,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -45,7 +46,7 @@ def test_keys_are_published_and_the_end_is_a_stop(graph):
     os.write(ours, b"ww\x1b[C")
     graph.spin_until(lambda: heard[-1].linear.x == pytest.approx(0.2))
     graph.spin_until(lambda: heard[-1].angular.z == pytest.approx(-0.1))
-    os.write(ours, b"\x03")
+    process.send_signal(signal.SIGTERM)
     graph.spin_until(lambda: process.poll() is not None)
     graph.spin_until(lambda: heard[-1].linear.x == 0.0)
     assert process.returncode == 0
