@@ -130,7 +130,7 @@ def run(options: DriveOptions) -> int:
     if not sys.stdin.isatty():
         print("error: humanoid drive reads keys, and its input is no terminal", file=sys.stderr)
         return 2
-    stay_local(options.network)
+    stay_local(network=options.network)
     # rclpy's own handlers would end the context before the robot is told to stop.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

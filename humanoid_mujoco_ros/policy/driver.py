@@ -92,7 +92,7 @@ class Driver:
         try:
             found = locate.find(name)
             loaded = policy_file.load(found, self._robot)
-            brain = _brain(loaded, self._robot, sample, seed)
+            brain = _brain(loaded, self._robot, sample=sample, seed=seed)
         except Exception as error:  # whatever a file from elsewhere provokes
             known = isinstance(error, CheckpointError | ModelError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
@@ -170,7 +170,9 @@ class Driver:
         }
 
 
-def _brain(loaded: Checkpoint | TermPolicy, robot: RobotModel, sample: bool, seed: int) -> _Brain:
+def _brain(
+    loaded: Checkpoint | TermPolicy, robot: RobotModel, *, sample: bool, seed: int
+) -> _Brain:
     """What runs a policy on `robot`.
 
     Raises:

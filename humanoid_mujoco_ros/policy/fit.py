@@ -59,13 +59,15 @@ def _check_joints(card: PolicyCard, robot: RobotModel) -> None:
 
 
 def _check_actuation(card: PolicyCard, robot: RobotModel) -> None:
-    if card.action.kind == "effort" and robot.actuation == "position":
-        raise CheckpointError(
-            "the policy commands efforts, the robot's drives expect positions; a robot card with "
-            "'actuation: effort' would make motors of them"
-        )
+    if card.action.kind == "effort":
+        if robot.actuation == "position":
+            raise CheckpointError(
+                "the policy commands efforts, the robot's drives expect positions; a robot card "
+                "with 'actuation: effort' would make motors of them"
+            )
+        return
     gains = (("stiffness", card.stiffness, robot.kp), ("damping", card.damping, robot.kd))
-    if card.action.kind == "position" and robot.actuation == "effort":
+    if robot.actuation == "effort":
         for name, trained, _ in gains:
             if not trained:
                 raise CheckpointError(
@@ -75,7 +77,9 @@ def _check_actuation(card: PolicyCard, robot: RobotModel) -> None:
         return
     order = robot.joint_order(card.joints)
     for name, trained, has in gains:
-        for joint, wanted, found in zip(card.joints, trained, has[order], strict=False):
+        if not trained:
+            continue
+        for joint, wanted, found in zip(card.joints, trained, has[order], strict=True):
             if abs(wanted - found) > GAIN_TOLERANCE * max(abs(wanted), abs(found)):
                 raise CheckpointError(
                     f"the policy was trained with a {name} of {wanted:g} at joint '{joint}', "

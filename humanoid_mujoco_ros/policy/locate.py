@@ -12,7 +12,7 @@ from typing import Any
 from humanoid_mujoco_ros.policy.checkpoint import CLEANRL_SUFFIX, SUFFIX, CheckpointError
 from humanoid_mujoco_ros.policy.onnx_file import SUFFIX as ONNX_SUFFIX
 from humanoid_mujoco_ros.robot.card import package_file
-from humanoid_mujoco_ros.robot.errors import CardError, ModelError
+from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 from humanoid_mujoco_ros.share import ShareError, share_directory
 
@@ -37,7 +37,7 @@ class Found:
 
 
 def shipped_policies() -> dict[str, Path]:
-    """Name → file of each policy that ships; empty where they are not installed."""
+    """Name → file of each policy that ships; empty where the policies are not installed."""
     return _files("policies", SUFFIX)
 
 
@@ -156,14 +156,14 @@ def _of_card(path: Path) -> Found:
 def _in_package(address: str, what: str, install: str | None) -> Path:
     try:
         return package_file(address.removeprefix(PACKAGE_SCHEME), what, install)
-    except (CardError, ModelError) as error:
+    except (RobotCardError, ModelError) as error:
         raise CheckpointError(str(error)) from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path, f"policy card {path.name}")
-    except CardError as error:
+    except RobotCardError as error:
         raise CheckpointError(str(error)) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"policy card {path.name} is no list of keys and values")

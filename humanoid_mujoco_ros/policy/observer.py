@@ -37,7 +37,7 @@ class Observer:
         self.layout = observation_layout(robot)
         self._observe: Callable[[mujoco.MjData], Float64Array]
         if has_humanoid_v4(robot):
-            self._observe = lambda data: observe_data(data, mask_cfrc_ext)
+            self._observe = lambda data: observe_data(data, mask_cfrc_ext=mask_cfrc_ext)
         else:
             self._observe = StateVector(robot).of_data
 

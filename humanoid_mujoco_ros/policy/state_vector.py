@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.gymnasium_robots import ENVIRONMENTS
 from humanoid_mujoco_ros.policy.observation import Block
 from humanoid_mujoco_ros.robot.base import HINGE, SLIDE
 from humanoid_mujoco_ros.robot.model import RobotModel
@@ -36,7 +37,7 @@ _PLANAR_TWIST = (
     ("linear_velocity", 2, "m/s", "world", "of base_link, forward and up"),
     ("angular_velocity", 1, "rad/s", "joint", "of base_link in its plane"),
 )
-STATE_ROBOTS = ("ant", "half_cheetah", "hopper", "walker2d")
+STATE_ROBOTS = {e.robot for e in ENVIRONMENTS if not e.term.startswith("humanoid")}
 """Gymnasium's robots that are observed by their state alone, as their environments observe them."""
 
 

@@ -21,7 +21,7 @@ from humanoid_mujoco_ros.robot.card import (
     matching,
 )
 from humanoid_mujoco_ros.robot.errors import ModelError
-from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, SOLE_LINKS, assemble
+from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, ODOM_FRAME, SOLE_LINKS, assemble
 from humanoid_mujoco_ros.robot.motors import read_motors
 from humanoid_mujoco_ros.share import share_directory
 
@@ -30,6 +30,7 @@ __all__ = [
     "GYMNASIUM_HUMANOID",
     "HEALTHY_HEIGHT_M",
     "IMU_LINK",
+    "ODOM_FRAME",
     "SOLE_LINKS",
     "ModelConfig",
     "ModelError",
@@ -69,7 +70,7 @@ class ModelConfig:
         """The robot's card, with what is otherwise.
 
         Raises:
-            CardError: There is no such card, or a value is out of its range.
+            RobotCardError: There is no such card, or a value is out of its range.
         """
         if self.model and self.robot == GYMNASIUM_HUMANOID:
             card = bare_card(Path(self.model))

@@ -11,7 +11,7 @@ import viser
 from numpy.typing import NDArray
 from viser import Icon
 
-from humanoid_mujoco_ros.viewer.inbox import Inbox
+from humanoid_mujoco_ros.viewer.inbox import ActionInbox
 from humanoid_mujoco_ros.viewer.readings import Readings
 
 Float64Array = NDArray[np.float64]
@@ -70,7 +70,7 @@ class PadFolder:
         gui: viser.GuiApi,
         hold: Callable[[Float64Array], None],
         release: Callable[[], None],
-        inbox: Inbox,
+        inbox: ActionInbox,
     ) -> None:
         """Adds the folder.
 
@@ -98,7 +98,7 @@ def _listen(
     direction: Float64Array,
     speed: viser.GuiDropdownHandle[str],
     hold: Callable[[Float64Array], None],
-    inbox: Inbox,
+    inbox: ActionInbox,
 ) -> None:
     @button.on_hold(callback_hz=HOLD_HZ)
     async def _(_: object) -> None:
@@ -106,7 +106,9 @@ def _listen(
         inbox.post("drive", partial(hold, factor * direction))
 
 
-def _on_release(button: viser.GuiButtonHandle, release: Callable[[], None], inbox: Inbox) -> None:
+def _on_release(
+    button: viser.GuiButtonHandle, release: Callable[[], None], inbox: ActionInbox
+) -> None:
     # A browser says that a button was clicked when it is released over it.
     @button.on_click
     async def _(_: object) -> None:
