@@ -24,6 +24,9 @@ COMMANDS: Mapping[str, Command | Group] = {
         "bringup.hardware:run",
         "drive a robot that publishes joint_states and odom",
     ),
+    "drive": Command(
+        "bringup.drive:DriveOptions", "bringup.drive:run", "drive the robot with the keys"
+    ),
     "record": Command(
         "bags.recorder:RecordOptions", "bags.recorder:run", "record a run as a rosbag2 bag"
     ),
@@ -32,7 +35,6 @@ COMMANDS: Mapping[str, Command | Group] = {
         "bags.report:ReportOptions", "bags.report:run", "show a recorded run as a page"
     ),
     "urdf": Command("bringup.urdf:UrdfOptions", "bringup.urdf:run", "print the robot's URDF"),
-    "robots": Command("bringup.robots:RobotsOptions", "bringup.robots:run", "list the robots"),
     "policy": Command(
         "bringup.policy_info:PolicyOptions",
         "bringup.policy_info:run",

@@ -64,7 +64,7 @@ def _robot_state_publisher(options: HardwareOptions, wanted: str) -> list[Launch
         raise ValueError(f"robot_state_publisher:=true: {obstacle}")
     if obstacle:
         return [LogInfo(msg=f"the links have no TF from here: {obstacle}; going on")]
-    robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
+    robot = RobotModel(from_parameters(ModelConfig, parameters))
     return [
         Node(
             package="robot_state_publisher",

@@ -79,7 +79,7 @@ def verify(path: Path, namespace: str = "") -> Verdict:
 
 def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
     """Simulates a run again and returns the first difference."""
-    robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
+    robot = RobotModel(from_parameters(ModelConfig, parameters))
     simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
     loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
     joints = parameters.get("joints")

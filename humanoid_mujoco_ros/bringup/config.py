@@ -18,10 +18,6 @@ from humanoid_mujoco_ros.share import share_directory
 
 RECORD_QOS = "record_qos"
 """The one file in config/ that holds no parameters but QoS overrides for `ros2 bag record`."""
-
-
-RENAMED = {"path": "model"}
-"""Field → parameter, where the field's name would be unclear."""
 _NODE_CONFIGS = {
     "simulation_node": (
         "robot.model:ModelConfig",
@@ -30,7 +26,11 @@ _NODE_CONFIGS = {
         "ros.state_publisher:InterfaceConfig",
         "ros.shared_config:FramesConfig",
     ),
-    "policy_node": ("robot.model:ModelConfig", "policy.config:PolicyConfig"),
+    "policy_node": (
+        "robot.model:ModelConfig",
+        "policy.config:PolicyConfig",
+        "policy.config:VelocityConfig",
+    ),
     "observation_node": (
         "robot.model:ModelConfig",
         "policy.config:ObservationConfig",
@@ -49,6 +49,7 @@ _NODE_CONFIGS = {
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
+        "policy.config:VelocityConfig",
     ),
 }
 """Node → the configurations that its parameters make. They are imported for the nodes that run
@@ -150,7 +151,7 @@ def check_parameters(
         config_types = node_configs(node)
         known = {*NODE_PARAMETERS[node], "use_sim_time"}
         for config_type in config_types:
-            known |= {parameter for parameter, _ in named_fields(config_type, **RENAMED)}
+            known |= {parameter for parameter, _ in named_fields(config_type)}
         own = [section for section in found if section.is_for(_full_name(node, namespace))]
         for section in own:
             unknown = sorted(section.parameters.keys() - known)
@@ -165,7 +166,7 @@ def check_parameters(
         everything[node] = values | dict(parameters)
         for config_type in config_types:
             try:
-                from_parameters(config_type, everything[node], **RENAMED)
+                from_parameters(config_type, everything[node])
             except ValueError as error:
                 raise ConfigError(f"{node}: {error}") from error
     return everything

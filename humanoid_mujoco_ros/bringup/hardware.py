@@ -12,15 +12,11 @@ from rich.console import Console
 
 from humanoid_mujoco_ros.bringup.config import check_parameters, node_arguments
 from humanoid_mujoco_ros.bringup.options import GraphOptions
+from humanoid_mujoco_ros.bringup.robot_check import check_robots
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import supervise
-from humanoid_mujoco_ros.policy import checkpoint
-from humanoid_mujoco_ros.policy import locate as policy_source
-from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.network import stay_local
-from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 
 DRIVERS = ("policy_node", "observation_node")
 """The nodes that drive the robot."""
@@ -49,15 +45,10 @@ def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
     if options.policy:
         nodes["policy_node"]["policy"] = options.policy
     nodes |= options.views()
+    for parameters in nodes.values():
+        parameters |= options.chosen_robot()
     everything = check_parameters(options.config_path, nodes, options.namespace)
-    robots = {}
-    for node, parameters in everything.items():
-        robots[node] = robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
-        joint_map = parse_joint_map(parameters.get("joint_map", ""), robot)
-        joint_map.command_order(parameters.get("joints", joint_map.robot_joints))
-    name = everything["policy_node"].get("policy", DEFAULT_POLICY)
-    robot = robots["policy_node"]
-    checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
+    check_robots(everything)
     return nodes
 
 

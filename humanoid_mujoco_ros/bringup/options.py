@@ -20,9 +20,12 @@ class GraphOptions:
     config_names: ClassVar[tuple[str, ...]]
     """The configurations that ship for the command."""
 
-    policy: str = ""
-    """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
+    robot: str = ""
+    """The robot: the name of a card (see `humanoid robots`), a card FILE.yaml, or a model FILE.xml;
     empty: the config's."""
+    policy: str = ""
+    """A named policy, a file, or hf://owner/repo[@revision][/file]; none: your own controller
+    commands the robot; empty: the config's, or the robot's own."""
     namespace: str = ""
     """Namespace of every node and topic, for one robot of several."""
     network: bool = False
@@ -61,6 +64,10 @@ class GraphOptions:
             ConfigError: There is no such file.
         """
         return config_file(self.config, self.config_names)
+
+    def chosen_robot(self) -> dict[str, Any]:
+        """What `robot` sets for every node."""
+        return {"robot": self.robot} if self.robot else {}
 
     def frames(self) -> dict[str, Any]:
         """What the namespace sets for a node that names frames."""

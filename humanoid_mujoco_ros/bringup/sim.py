@@ -18,13 +18,11 @@ from humanoid_mujoco_ros.bringup.config import (
     read_parameters,
 )
 from humanoid_mujoco_ros.bringup.options import GraphOptions
+from humanoid_mujoco_ros.bringup.robot_check import check_robots, stands_by_itself
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import RECORDER, supervise
-from humanoid_mujoco_ros.policy import checkpoint
-from humanoid_mujoco_ros.policy import locate as policy_source
-from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY, ObservationConfig, PolicyConfig
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
@@ -123,6 +121,8 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         simulation["publish_observation"] = False
         nodes["observation_node"] = observer
     nodes |= options.views()
+    for parameters in nodes.values():
+        parameters |= options.chosen_robot()
 
     everything = check_parameters(path, nodes, options.namespace)
     loop = from_parameters(LoopConfig, everything["simulation_node"])
@@ -136,11 +136,9 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         observer_all = read_parameters(path, "observation_node", options.namespace)
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    robot = RobotModel(from_parameters(ModelConfig, everything["simulation_node"], path="model"))
-    for node in ("simulation_node", "policy_node"):
-        robot.joint_order(everything[node].get("joints", robot.joints))
-    name = everything["policy_node"].get("policy", DEFAULT_POLICY)
-    checkpoint.load(policy_source.resolve(name), robot).check_fits(robot)
+    robot = check_robots(everything)
+    if stands_by_itself(robot, everything["policy_node"]):
+        simulation.setdefault("hold_until_command", False)
     return nodes
 
 

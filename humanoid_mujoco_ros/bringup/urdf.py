@@ -14,21 +14,14 @@ from humanoid_mujoco_ros.robot.urdf import urdf
 class UrdfOptions:
     """Print the URDF that is published on robot_description."""
 
-    model: str = ""
-    """MJCF file; empty: Gymnasium's humanoid."""
-    left_foot: str = ModelConfig.left_foot
-    """Body that is the left foot; empty: none."""
-    right_foot: str = ModelConfig.right_foot
-    """Body that is the right foot; empty: none."""
+    robot: str = ModelConfig.robot
+    """The robot: the name of a card, a card FILE.yaml, or a model FILE.xml."""
 
 
 def run(options: UrdfOptions) -> int:
     """Runs `humanoid urdf`."""
-    config = ModelConfig(
-        path=options.model, left_foot=options.left_foot, right_foot=options.right_foot
-    )
     try:
-        sys.stdout.write(urdf(RobotModel(config)))
+        sys.stdout.write(urdf(RobotModel(ModelConfig(robot=options.robot))))
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ import numpy as np
 from geometry_msgs.msg import WrenchStamped
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.robot.model import ODOM_FRAME, ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
@@ -42,7 +42,7 @@ class ForceMarkerNode(guard.GuardedNode):
     simulation/step, policy_node/get_state, policy_node/change_state.
 
     Parameters: the fields of MarkerConfig, of FramesConfig, of PairingConfig, of SpringConfig, of
-    ModelConfig (its path as `model`), and `joint_map`.
+    ModelConfig, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class ForceMarkerNode(guard.GuardedNode):
             ValueError: A parameter cannot be used; the message says why.
         """
         super().__init__("force_marker_node")
-        self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        self._robot = parameters.declare_robot(self)
         config = parameters.declare(self, MarkerConfig)
         spring = parameters.declare(self, SpringConfig)
         self._prefix = parameters.declare(self, FramesConfig).frame_prefix

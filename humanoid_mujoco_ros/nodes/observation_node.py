@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.policy.config import ObservationConfig
-from humanoid_mujoco_ros.policy.watchdog import Watchdog
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.policy.observer import Observer
+from humanoid_mujoco_ros.policy.watchdog import Watchdog, timeout_of
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime, topics
@@ -40,11 +39,12 @@ class ObservationNode(GuardedNode):
 
     Publishes: observation, /diagnostics.
 
-    Subscribes: joint_states, odom, effort_controller/commands; with `use_foot_wrenches`
+    Subscribes: joint_states, odom, effort_controller/commands (or position_controller/commands, to
+    know what was answered); with `use_foot_wrenches`
     left_foot/wrench and right_foot/wrench.
 
-    Parameters: the fields of ObservationConfig, of PairingConfig, of ModelConfig (its path as
-    `model`), `joints`, and `joint_map`.
+    Parameters: the fields of ObservationConfig, of PairingConfig, of ModelConfig, `joints`, and
+    `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -54,24 +54,27 @@ class ObservationNode(GuardedNode):
             ValueError: A parameter cannot be used; the message says why.
         """
         super().__init__("observation_node")
-        self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        self._robot = parameters.declare_robot(self)
         config = parameters.declare(self, ObservationConfig)
         pairing = parameters.declare(self, PairingConfig)
         self._joint_map = parameters.declare_joint_map(self, self._robot)
-        joints = parameters.declare_joints(self, self._joint_map.robot_joints)
-        self._to_model_order = np.argsort(self._joint_map.command_order(joints))
-        self._layout = conversions.to_layout(observation.layout(self._robot.mj))
+        joints = parameters.declare_joints(self, self._joint_map.driven_joints)
+        self._order = self._joint_map.command_order(joints)
+        self._observer = Observer(self._robot)
+        self._layout = conversions.to_layout(self._observer.layout)
         self._rejections = diagnostics.Rejections(self)
         self._count = 0
         is_lockstep = config.mode == "lockstep"
-        timeout_s = 0.0 if is_lockstep else config.input_timeout_s
+        period_s = self._robot.control_period_s
+        timeout_s = 0.0 if is_lockstep else timeout_of(config.input_timeout_s, period_s)
         self._watchdog = Watchdog(timeout_s)
         self._silences = SilenceReporter(self, self._watchdog, "new state")
         max_delay_s = timeout_s or math.inf
+        topic = topics.COMMANDS[self._robot.actuation]
         self._publisher = (
-            LockstepObservationPublisher(self) if is_lockstep else ObservationPublisher(self)
+            LockstepObservationPublisher(self, topic) if is_lockstep else ObservationPublisher(self)
         )
-        self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)
+        self.create_subscription(Float64MultiArray, topic, self.on_commands, 1)
         self._feet = (
             FootListener(self, self._robot, max_delay_s, self._rejections.add)
             if config.use_foot_wrenches
@@ -95,19 +98,23 @@ class ObservationNode(GuardedNode):
 
     def on_commands(self, message: Float64MultiArray) -> None:
         """Keeps the efforts commanded, for a robot that measures none."""
+        kind = self._robot.actuation
         try:
-            efforts = checked_vector(message.data, len(self._to_model_order), "effort command")
+            values = checked_vector(message.data, len(self._order), f"{kind} command")
         except VectorError as error:
             self._rejections.add(error)
             return
-        self._robot_listener.commanded = self._joint_map.signed(efforts[self._to_model_order])
+        if kind == "effort":
+            efforts = np.zeros(len(self._robot.joints))
+            efforts[self._order] = values
+            self._robot_listener.commanded = self._joint_map.signed(efforts)
         self._publisher.on_answer()
 
     def on_state(self, stamp_ns: int) -> None:
         """Publishes the observation of a new state."""
         self._watchdog.feed(time.monotonic())
         wrenches = None if self._feet is None else self._feet.wrenches_at(stamp_ns)
-        values = self._posed.observation(wrenches)
+        values = self._observer.observe(self._posed.data(wrenches))
         if not np.isfinite(values).all():
             self._rejections.add("the observation of a finite state is not finite")
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""policy_node: turns observations into effort commands."""
+"""policy_node: turns observations into commands to the joints."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from collections.abc import Sequence
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.policy.config import PolicyConfig
-from humanoid_mujoco_ros.policy.driver import Driver
-from humanoid_mujoco_ros.policy.effort_gate import EffortGate
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.policy.command_gate import CommandGate
+from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, VelocityConfig, policy_of
+from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
 from humanoid_mujoco_ros.robot.vectors import Float64Array
-from humanoid_mujoco_ros.ros import conflicts, conversions, diagnostics, parameters, peers, runtime
+from humanoid_mujoco_ros.ros import conflicts, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.command_publisher import CommandPublisher
 from humanoid_mujoco_ros.ros.managed_node import ManagedNode
 from humanoid_mujoco_ros.ros.silences import SilenceReporter
-from humanoid_mujoco_ros.ros.topics import COMMANDS, OBSERVATION
+from humanoid_mujoco_ros.ros.topics import OBSERVATION
+from humanoid_mujoco_ros.ros.velocity_listener import VelocityListener
 
 _TICK_S = 0.02
 
 
 class PolicyNode(ManagedNode):
-    """Runs a checkpoint as a managed node.
+    """Runs a policy as a managed node.
 
-    configure loads and checks the checkpoint, activate starts commanding with a ramp, deactivate
-    sends one zero command and stops.
+    configure loads and checks the policy, activate starts commanding with a ramp, deactivate stops:
+    it sends zero efforts once, and no positions any more.
 
-    Subscribes: observation. Publishes: effort_controller/commands [N·m, in the order of the
-    parameter `joints`], once per observation; /diagnostics.
+    Subscribes: observation; cmd_vel while a policy is active that follows it. Publishes, once per
+    observation: effort_controller/commands [N·m] or, to a robot with drives,
+    position_controller/commands [rad], in the order of the parameter `joints`; /diagnostics.
 
-    Parameters: the fields of PolicyConfig, of ModelConfig (its path as `model`), `joints`, and
+    Parameters: the fields of PolicyConfig, VelocityConfig and ModelConfig, `joints`, and
     `joint_map`.
     """
 
@@ -43,64 +45,69 @@ class PolicyNode(ManagedNode):
             ValueError: A parameter or the policy cannot be used; the message says why.
         """
         super().__init__("policy_node")
-        robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        robot = self._robot = parameters.declare_robot(self)
         self._config = parameters.declare(self, PolicyConfig, changeable=("policy",))
+        velocity = parameters.declare(self, VelocityConfig)
         joint_map = parameters.declare_joint_map(self, robot)
-        joints = parameters.declare_joints(self, joint_map.robot_joints)
+        joints = parameters.declare_joints(self, joint_map.driven_joints)
         self._driver = Driver(robot, joint_map, joints)
+        self._commands = CommandPublisher(self, robot.actuation, self._config.mode)
         self._subscription: Subscription | None = None
         self._rejections = diagnostics.Rejections(self)
-        # A plain publisher: the zero command of a deactivation must still go out.
-        self._commands = self.create_publisher(Float64MultiArray, COMMANDS, 1)
-        self._gate = EffortGate(
-            self._driver.limits,
-            self._config,
-            robot.control_period_s,
-            self._driver.efforts,
-            self._is_robot_listening,
-            self._rejections.add,
-        )
+        refuse, period_s = self._rejections.add, robot.control_period_s
+        is_lockstep = self._config.mode == "lockstep"
+        self._velocity = VelocityListener(self, velocity, refuse, period_s if is_lockstep else None)
+        ramp, is_heard = self._driver.ramp(), self._commands.is_heard
+        self._gate = CommandGate(ramp, self._config, period_s, self._answer, is_heard, refuse)
         self._silences = SilenceReporter(self, self._gate.watchdog, "observation")
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "policy", robot.name, self._health
         )
         self._conflict_guard = conflicts.ConflictGuard(
             self,
-            conflicts.CommandSources(self),
+            conflicts.CommandSources(self, self._commands.topic),
             "commanding no longer",
             "no other node commands the joints any more",
             self._on_conflict,
         )
         tick_s = min(self._gate.watchdog.timeout_s / 4 or _TICK_S, _TICK_S)
         self.create_steady_timer(tick_s, self._on_tick)
-        self.begin(self._config.run_directory, autostart=self._config.autostart)
+        autostart = self._config.autostart and self._policy_name() != NO_POLICY
+        self.begin(self._config.run_directory, autostart=autostart)
 
     def destroy_node(self) -> None:
-        """Sends one zero command if the policy was commanding, then ends the node."""
+        """Lets the joints rest if the policy was commanding, then ends the node."""
         if self.context.ok():
-            self._send(self._gate.stop())
+            self._commands.send(self._gate.stop())
         super().destroy_node()
 
     def load(self) -> str:
-        """Loads the checkpoint that the parameter `policy` names.
+        """Loads the policy that the parameter `policy` or the robot's card names.
 
         Raises:
-            PolicyError: It cannot be used.
+            PolicyError: It cannot be used, or none is named.
         """
-        name = self.get_parameter("policy").value
+        name = self._policy_name()
+        if name == NO_POLICY:
+            raise PolicyError("no policy is named: set the parameter policy")
         self._driver.load(name, sample=self._config.action == "sample", seed=self._config.seed)
+        self._commands.open()
         return f"policy '{name}' loaded from {self._driver.file}"
 
     def start(self) -> None:
         """Starts to answer observations."""
+        self._driver.reset()
         self._gate.start()
+        if self._driver.takes_commands:
+            self._velocity.start()
         self._subscription = self.create_subscription(
             Float64MultiArray, OBSERVATION, self.on_observation, 1
         )
 
     def stop(self) -> None:
-        """Sends one zero command and stops."""
-        self._send(self._gate.stop())
+        """Lets the joints rest and stops."""
+        self._commands.send(self._gate.stop())
+        self._velocity.stop()
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
@@ -111,40 +118,33 @@ class PolicyNode(ManagedNode):
 
     def on_observation(self, message: Float64MultiArray) -> None:
         """Answers an observation with a command."""
-        self._send(self._gate.on_observation(message.data, time.monotonic()))
+        self._commands.send(self._gate.on_observation(message.data, time.monotonic()))
+
+    def _policy_name(self) -> str:
+        return policy_of(self._robot.card, self.get_parameter("policy").value)
+
+    def _answer(self, observation: Sequence[float]) -> Float64Array:
+        commands = self._driver.answer(observation, self._velocity.next())
+        self._velocity.note_clipped(clipped=self._driver.clipped)
+        return commands
 
     def _on_tick(self) -> None:
-        self._send(self._gate.on_tick(time.monotonic()))
+        self._commands.send(self._gate.on_tick(time.monotonic()))
 
     def _on_conflict(self) -> None:
-        self._send(self._gate.on_conflict(self._conflict_guard.conflict))
-
-    def _send(self, efforts: Float64Array | None) -> None:
-        if efforts is not None:
-            self._commands.publish(conversions.to_efforts(efforts))
-
-    def _is_robot_listening(self) -> bool:
-        if self._config.mode == "realtime":
-            return self._commands.get_subscription_count() > 0
-        # In lockstep a recorder, say, that listens earlier must not be taken for the simulation.
-        return bool(peers.robots(self))
+        self._commands.send(self._gate.on_conflict(self._conflict_guard.conflict))
 
     def _health(self) -> diagnostics.Health:
         health, gate = diagnostics.Health(), self._gate
-        self._silences.report_to(health, "zero effort")
-        if self.error is not None:
-            health.report(diagnostics.ERROR, self.error)
+        self._silences.report_to(health, f"no {self._robot.actuation} commanded")
         if gate.conflict is not None:
             health.report(diagnostics.ERROR, gate.conflict)
-        if self.inactivity is not None:
-            health.report(diagnostics.WARN, self.inactivity)
-        elif gate.watchdog.age_s(time.monotonic()) is None:
+        self.report_to(health)
+        if gate.is_started and gate.watchdog.age_s(time.monotonic()) is None:
             health.report(diagnostics.WARN, "no observation yet")
-        health.values = self._driver.figures() | {
-            "active": gate.is_started,
-            "stopped_by": self.stopped_by or "",
-            "action": self._config.action,
-        }
+        health.values = {"active": gate.is_started, "stopped_by": self.stopped_by or ""}
+        health.values |= {"action": self._config.action, **self._driver.figures()}
+        health.values |= self._velocity.figures()
         self._rejections.report_to(health)
         return health
 

@@ -11,7 +11,7 @@ import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.model import ModelError
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import (
     conflicts,
@@ -41,12 +41,12 @@ class SimulationNode(GuardedNode):
     right_foot/wrench, /tf, /clock, observation. Latched: robot_description, /tf_static. Every
     second: /diagnostics.
 
-    Subscribes: effort_controller/commands [N·m, in the order of the parameter `joints`],
-    external_wrench.
+    Subscribes: effort_controller/commands [N·m] or, of a robot with drives,
+    position_controller/commands [rad], in the order of the parameter `joints`; external_wrench.
 
     Services: simulation/reset, simulation/pause, simulation/step.
 
-    Parameters: the fields of the configurations declared below (the model's path as `model`), and
+    Parameters: the fields of the configurations declared below, and
     `joints`. `real_time_factor` may be set at any time (realtime).
     """
 
@@ -59,26 +59,27 @@ class SimulationNode(GuardedNode):
         super().__init__("simulation_node")
         self.exit_status = 0
         self.is_done = False
-        robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        robot = self._robot = parameters.declare_robot(self)
+        self._topic = topics.COMMANDS[robot.actuation]
         simulation = Simulation(robot, parameters.declare(self, SimulationConfig))
         config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
         interface = parameters.declare(self, InterfaceConfig)
         self._prefix = parameters.declare(self, FramesConfig).frame_prefix
-        joints = parameters.declare_joints(self, robot.joints)
         # Commands come in the order of `joints`; the simulation wants the model's.
-        self._to_model_order = np.argsort(robot.joint_order(joints))
+        self._order = robot.joint_order(parameters.declare_joints(self, robot.driven_joints))
+        self._commands = np.zeros(len(robot.joints))
         self._rejections = diagnostics.Rejections(self)
         self._states = StatePublisher(
             self, simulation, interface, self._prefix, is_lockstep=config.mode == "lockstep"
         )
         self._loop = self._create_loop(simulation, config)
         self._reporter = LoopReporter(config.mode, self._report())
-        sources = conflicts.CommandSources(self)
+        sources = conflicts.CommandSources(self, self._topic)
         self._commanders = conflicts.ConflictGuard(
             self, sources, "all commands are refused", "one node commands the joints again"
         )
         self._clocks = conflicts.guard_clock(self) if interface.publish_clock else None
-        self.create_subscription(Float64MultiArray, topics.COMMANDS, self.on_commands, 1)
+        self.create_subscription(Float64MultiArray, self._topic, self.on_commands, 1)
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self._control = LoopControl(self, self._loop)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
@@ -100,11 +101,12 @@ class SimulationNode(GuardedNode):
         if self._commanders.conflict is not None:
             return
         try:
-            efforts = checked_vector(message.data, len(self._to_model_order), "effort command")
+            values = checked_vector(message.data, len(self._order), "command")
         except VectorError as error:
             self._rejections.add(error)
             return
-        self._loop.command(efforts[self._to_model_order])
+        self._commands[self._order] = values
+        self._loop.command(self._commands.copy())
 
     def on_external_wrench(self, message: WrenchStamped) -> None:
         """Takes a push on a link, unless it is not finite or too large."""
@@ -124,7 +126,7 @@ class SimulationNode(GuardedNode):
             # Whoever is left counts as a newcomer and is asked again.
             return frozenset()
         if self._states.publishes_observation:
-            return peers.policies(self)
+            return peers.policies(self, self._topic)
         return peers.observers(self)  # observation_node asks the policy
 
     def _on_end(self) -> None:
@@ -140,10 +142,8 @@ class SimulationNode(GuardedNode):
         self.is_done = True
 
     def _report(self) -> LoopReport:
-        states = self._states
-        return LoopReport(
-            self._loop.take_status(), states.last_state, states.dropped, time.monotonic()
-        )
+        states, now_s, kind = self._states, time.monotonic(), self._robot.actuation
+        return LoopReport(self._loop.take_status(), states.last_state, states.dropped, now_s, kind)
 
     def _health(self) -> diagnostics.Health:
         found = [guard.conflict for guard in (self._commanders, self._clocks) if guard]

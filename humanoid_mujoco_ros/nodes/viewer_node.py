@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import locate
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.policy.config import VelocityConfig
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
@@ -22,6 +22,7 @@ from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, SimulationClient
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
+from humanoid_mujoco_ros.ros.velocity_publisher import VelocityPublisher
 from humanoid_mujoco_ros.ros.viewer_readings import ReadingsCollector
 from humanoid_mujoco_ros.ros.wrench_publisher import WrenchPublisher
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
@@ -37,13 +38,14 @@ class ViewerNode(GuardedNode):
 
     Subscribes: joint_states, odom, left_foot/wrench, right_foot/wrench, /diagnostics.
 
-    Publishes: external_wrench, once per state of the robot while it is pushed; /diagnostics.
+    Publishes: external_wrench, once per state of the robot while it is pushed; cmd_vel while a
+    button of the pad is held, and a zero at its release; /diagnostics.
 
     Calls: simulation/pause, simulation/step, simulation/reset; simulation_node's set_parameters;
     policy_node's get_state, change_state and set_parameters.
 
     Parameters: the fields of ViewerConfig, SpringConfig, FramesConfig, PairingConfig and
-    ModelConfig (its path as `model`), and `joint_map`.
+    ModelConfig, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -53,16 +55,16 @@ class ViewerNode(GuardedNode):
             ValueError: A parameter cannot be used or the port is taken; the message says why.
         """
         super().__init__("viewer_node")
-        robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
+        robot = parameters.declare_robot(self)
         config = parameters.declare(self, ViewerConfig)
         spring = parameters.declare(self, SpringConfig)
+        stamped = parameters.declare(self, VelocityConfig).stamped_cmd_vel
         joint_map = parameters.declare_joint_map(self, robot)
         self._posed = PosedModel(robot)
         self._board = DiagnosticsBoard(self.get_namespace(), ignore=self.get_name())
         self._rejections = diagnostics.Rejections(self)
         self._stamp_ns: int | None = None
         self._frames_reported = 0
-
         self._caller = Caller()
         self._simulation = SimulationClient(self, self._caller)
         self._page = Page(
@@ -75,6 +77,7 @@ class ViewerNode(GuardedNode):
         )
         prefix = parameters.declare(self, FramesConfig).frame_prefix
         self._wrenches = WrenchPublisher(self, prefix)
+        self._velocity = VelocityPublisher(self, is_stamped=stamped)
         self._listener = RobotListener(
             self,
             self._posed,
@@ -123,6 +126,7 @@ class ViewerNode(GuardedNode):
         if self._readings.silence() is not None:
             self._page.robot_lost()
         self._page.draw(self._collect, self._readings.efforts)
+        self._velocity.send(self._page.velocity())
 
     def _collect(self) -> Readings:
         return self._readings.readings(self._stamp_ns, is_pushable=self._simulation.is_there)

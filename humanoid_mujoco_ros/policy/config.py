@@ -6,18 +6,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 
-DEFAULT_POLICY = "walk"
+NO_POLICY = "none"
+"""Name that stands for no policy: another node commands the robot."""
+
+
+def policy_of(card: RobotCard, wanted: str) -> str:
+    """The policy that drives a robot: the one that is wanted, or the card's; NO_POLICY: none."""
+    return wanted or card.policy or NO_POLICY
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
     """How policy_node runs its policy."""
 
-    policy: str = DEFAULT_POLICY
-    """A shipped policy's name, a checkpoint file, or hf://owner/repo[@revision][/file]. Read when
-    the node is configured."""
+    policy: str = ""
+    """A policy's name, a file, or hf://owner/repo[@revision][/file]; empty: that of the robot's
+    card; none: no policy. Read when the node is configured."""
     autostart: bool = True
     """Configure and activate at the start, unless the policy was stopped in this run."""
     mode: Literal["realtime", "lockstep"] = "realtime"
@@ -27,9 +34,11 @@ class PolicyConfig:
     seed: int = bounded(0, 0)
     """Seed of sampled actions."""
     ramp_s: float = bounded(0.1, 0.0)
-    """Time in which efforts fade in after activation and after an interruption."""
+    """Time in which efforts fade in after activation and after an interruption; positions go in it
+    from the measured pose to the policy's."""
     observation_timeout_s: float = bounded(0.05, 0.0)
-    """Zero effort after this time without an observation, on the steady clock; 0: never."""
+    """After this time without an observation, on the steady clock, efforts are zero, and positions
+    are commanded no more; 0: never."""
     run_directory: str = ""
     """Folder of this run, in which a stop is remembered: a policy that was deactivated stays so
     when its node is started again. Empty: nothing is remembered."""
@@ -41,6 +50,26 @@ class PolicyConfig:
             ValueError: A time is negative.
         """
         check_ranges(self)
+
+
+@dataclass(frozen=True)
+class VelocityConfig:
+    """How a policy that follows velocity commands gets them."""
+
+    stamped_cmd_vel: bool = False
+    """Whether cmd_vel is a TwistStamped; otherwise it is a Twist."""
+    cmd_vel_timeout_s: float = 0.5
+    """The robot is to stand after this time without a command: on the steady clock, in lockstep in
+    simulated time."""
+
+    def __post_init__(self) -> None:
+        """Checks the range.
+
+        Raises:
+            ValueError: The time is not positive.
+        """
+        if not self.cmd_vel_timeout_s > 0:
+            raise ValueError(f"cmd_vel_timeout must be positive, not {self.cmd_vel_timeout_s}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.command_gate import EffortRamp, PositionRamp, Ramp
 from humanoid_mujoco_ros.policy.controller import Controller, Network
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.measurement import from_blocks
@@ -50,7 +51,6 @@ class Driver:
     Attributes:
         kind: What the commands are: efforts [N·m] or positions [rad]; None: no policy is loaded.
         takes_commands: Whether the policy follows velocity commands.
-        limits: (n,) [N·m] of the joints, in the order of the commands.
         name: What was loaded; empty before.
         file: Name of its file.
     """
@@ -69,10 +69,11 @@ class Driver:
         self._robot = robot
         self._joint_map = joint_map
         self._to_command_order = joint_map.command_order(joints)
-        self._observation_size = observation_layout(robot)[-1].slice.stop
+        layout = observation_layout(robot)
+        self._observation_size = layout[-1].slice.stop
+        self._positions = next(b.slice for b in layout if b.name == "joint_positions")
         self._durations_s: list[float] = []
         self._brain: _Brain | None = None
-        self.limits: Float64Array = joint_map.effort_limits[self._to_command_order]
         self.kind: Actuation | None = None
         self.takes_commands = False
         self.name = self.file = ""
@@ -143,9 +144,16 @@ class Driver:
         self._durations_s.append(time.monotonic() - start_s)
         return commands[self._to_command_order]
 
-    def efforts(self, values: Sequence[float]) -> Float64Array:
-        """The answer without a velocity command."""
-        return self.answer(values, np.zeros(3))
+    def ramp(self) -> Ramp:
+        """How the robot's commands are to begin and end."""
+        if self._robot.actuation == "position":
+            return PositionRamp(self._measured_positions)
+        return EffortRamp(self._joint_map.effort_ranges[self._to_command_order])
+
+    def _measured_positions(self, values: Sequence[float]) -> Float64Array:
+        """Positions (n,) [rad] of the joints in an observation, in the order of the commands."""
+        positions = np.asarray(values, dtype=np.float64)[self._positions]
+        return self._joint_map.positions_to_robot(positions)[self._to_command_order]
 
     def figures(self) -> dict[str, object]:
         """What is loaded, and what it did since the last call."""

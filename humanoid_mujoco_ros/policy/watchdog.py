@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHORTEST_PERIODS = 3
+"""Control periods that a silence lasts at least, so that a slow robot is not taken for silent."""
 SURE_S = 1.0
 """A silence that lasts shorter may be the orderly end of a run; after it, it is a fault."""
 
@@ -27,6 +29,11 @@ class Silence:
         if self.count == 1:
             return f"no {what} for {longest}"
         return f"no {what} {self.count} times, for up to {longest}"
+
+
+def timeout_of(timeout_s: float, period_s: float) -> float:
+    """How long [s] may pass without a message of a robot with this control period; 0: for ever."""
+    return max(timeout_s, SHORTEST_PERIODS * period_s) if timeout_s > 0 else 0.0
 
 
 class Watchdog:

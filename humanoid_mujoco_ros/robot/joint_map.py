@@ -37,7 +37,9 @@ class JointMap:
 
     Attributes:
         robot_joints: The robot's names (n), in the model's order.
-        effort_limits: (n,) [N·m] that may be commanded, by joint of the model.
+        driven_joints: Those of them that a motor drives.
+        effort_limits: (n,) [N·m] that may be commanded either way, by joint of the model.
+        effort_ranges: (n, 2) [N·m] that may be commanded, by joint, with the robot's signs.
     """
 
     def __init__(
@@ -67,6 +69,9 @@ class JointMap:
         if twice:
             raise JointMapError(f"joint map: several joints are called {', '.join(twice)}")
         passive = set(robot.passive_joints)
+        self.driven_joints = tuple(
+            joint.name for m, joint in zip(robot.joints, joints, strict=True) if m not in passive
+        )
         self._passive = tuple(
             joint.name for m, joint in zip(robot.joints, joints, strict=True) if m in passive
         )
@@ -74,6 +79,11 @@ class JointMap:
         self._offsets = np.array([joint.offset for joint in joints])
         limits = np.array([joint.effort_limit for joint in joints])
         self.effort_limits: Float64Array = np.minimum(robot.effort_limits, limits)
+        self.effort_ranges: Float64Array = np.clip(
+            np.sort(self._signs[:, None] * robot.effort_ranges, axis=1),
+            -limits[:, None],
+            limits[:, None],
+        )
 
     def positions_of_robot(self, positions: Float64Array) -> Float64Array:
         """The model's positions (n,) [rad] of the robot's, both in the model's order."""

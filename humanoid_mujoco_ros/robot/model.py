@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mujoco
@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.robot.base import Base
-from humanoid_mujoco_ros.robot.card import FallRule, RobotCard, drives_of, matching
+from humanoid_mujoco_ros.robot.card import (
+    FallRule,
+    RobotCard,
+    bare_card,
+    drives_of,
+    load_card,
+    matching,
+)
 from humanoid_mujoco_ros.robot.errors import ModelError
 from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, ODOM_FRAME, SOLE_LINKS, assemble
 from humanoid_mujoco_ros.robot.motors import read_motors
+from humanoid_mujoco_ros.share import share_directory
 
 __all__ = [
     "BASE_LINK",
@@ -32,7 +40,7 @@ __all__ = [
 ]
 
 GYMNASIUM_HUMANOID = "humanoid"
-"""Name of the model that is used when no path is given."""
+"""The robot that is used unless another is named."""
 HEALTHY_HEIGHT_M = (1.0, 2.0)
 """Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
 HUMANOID_HEIGHT_M = 1.4
@@ -43,37 +51,33 @@ HOME = "home"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which robot, and how its time is cut into steps."""
+    """Which robot, and what is to be otherwise than its card says."""
 
-    path: str = ""
-    """MJCF file of a robot; empty: Gymnasium's humanoid."""
-    timestep_s: float = RobotCard.timestep_s
-    """Physics time step."""
-    steps_per_control: int = RobotCard.steps_per_control
-    """Physics steps per control period (Gymnasium's frame_skip)."""
-    integrator: str = RobotCard.integrator
-    """Euler, RK4, implicit or implicitfast."""
-    left_foot: str = "left_foot"
-    """Body that carries the left foot's contact sensor; empty: none."""
-    right_foot: str = "right_foot"
-    """Body that carries the right foot's contact sensor; empty: none."""
+    robot: str = GYMNASIUM_HUMANOID
+    """The robot: the name of a card (see `humanoid robots`), a card FILE.yaml, or a model
+    FILE.xml."""
+    model: str = ""
+    """MJCF file in place of the card's. With the default robot it is a robot of its own, without
+    a card. Empty: the card's."""
+    timestep_s: float = 0.0
+    """Physics time step; 0: the card's."""
+    steps_per_control: int = 0
+    """Physics steps per control period (Gymnasium's frame_skip); 0: the card's."""
+    integrator: str = ""
+    """Euler, RK4, implicit or implicitfast; empty: the card's."""
 
     def card(self) -> RobotCard:
-        """The card that says the same.
+        """The robot's card, with what is otherwise.
 
         Raises:
-            RobotCardError: A value is out of its range.
+            RobotCardError: There is no such card, or a value is out of its range.
         """
-        return RobotCard(
-            name=Path(self.path).stem if self.path else GYMNASIUM_HUMANOID,
-            model=self.path or "gymnasium:humanoid.xml",
-            floor=False,
-            left_foot=self.left_foot,
-            right_foot=self.right_foot,
-            timestep_s=self.timestep_s,
-            steps_per_control=self.steps_per_control,
-            integrator=self.integrator,
-        )
+        if self.model and self.robot == GYMNASIUM_HUMANOID:
+            card = bare_card(Path(self.model))
+        else:
+            card = load_card(self.robot, share_directory("config") / "robots")
+        names = ("model", "timestep_s", "steps_per_control", "integrator")
+        return replace(card, **{name: getattr(self, name) for name in names if getattr(self, name)})
 
 
 def gymnasium_humanoid_path() -> Path:
@@ -162,7 +166,7 @@ class RobotModel:
                 something that the card names.
         """
         card = config if isinstance(config, RobotCard) else (config or ModelConfig()).card()
-        self.card = self.config = card
+        self.card = card
         self.path = card.model_path()
         self.name = self.path.stem
         self._build()

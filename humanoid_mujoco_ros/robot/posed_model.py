@@ -9,7 +9,6 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 
@@ -145,15 +144,6 @@ class PosedModel:
         """
         center: Float64Array = self._model.body_ipos[self.robot.body_of_link(link)].copy()
         return center
-
-    def observation(self, foot_wrenches: Mapping[str, Wrench] | None = None) -> Float64Array:
-        """The observation (size,) that Humanoid-v4 would give; a new array, see `observation`.
-
-        Args:
-            foot_wrenches: What acts on the "left" and "right" foot, in the foot's frame, to fill
-                the feet's part of cfrc_ext. All else of cfrc_ext is zero, being unknown.
-        """
-        return observe_data(self.data(foot_wrenches))
 
     def data(self, foot_wrenches: Mapping[str, Wrench] | None = None) -> mujoco.MjData:
         """MuJoCo's data as far as it is known, for an observer: a view, not to be changed.

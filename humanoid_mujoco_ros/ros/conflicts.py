@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.ros.topics import CLOCK, COMMANDS
+from humanoid_mujoco_ros.ros.topics import CLOCK
 
 CHECK_PERIOD_S = 0.2
 """How often a node looks for a second commander or clock."""
@@ -169,9 +169,11 @@ class Sources:
 class CommandSources(Sources):
     """Watches that no more than one node commands the joints."""
 
-    def __init__(self, node: Node, clock: Callable[[], float] = time.monotonic) -> None:
-        """Watches through the eyes of `node`; see Sources."""
-        super().__init__(node, Float64MultiArray, COMMANDS, clock)
+    def __init__(
+        self, node: Node, commands: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Watches the topic `commands` through the eyes of `node`; see Sources."""
+        super().__init__(node, Float64MultiArray, commands, clock)
 
 
 class ClockSources(Sources):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Quaternion, TransformStamped, Vector3, WrenchStamped
+from geometry_msgs.msg import Quaternion, TransformStamped, Twist, Vector3, WrenchStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rosgraph_msgs.msg import Clock
@@ -18,9 +18,13 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayou
 from tf2_msgs.msg import TFMessage
 
 from humanoid_mujoco_ros.policy.observation import Block
+from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
 from humanoid_mujoco_ros.robot.model import BASE_LINK, IMU_LINK, ODOM_FRAME
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+
+FOOTPRINT_FRAME = "base_footprint"
+"""REP-120: the base on the ground, turned by its heading alone."""
 
 Float64Array = NDArray[np.float64]
 
@@ -111,6 +115,18 @@ def from_wrench(message: WrenchStamped) -> Wrench:
     )
 
 
+def to_twist(velocity: Float64Array) -> Twist:
+    """A velocity command (3,): vx, vy [m/s] and yaw rate [rad/s]."""
+    message = Twist()
+    message.linear.x, message.linear.y, message.angular.z = velocity.tolist()
+    return message
+
+
+def from_twist(message: Twist) -> Float64Array:
+    """(3,) vx, vy [m/s] and yaw rate [rad/s] of a velocity command."""
+    return np.array([message.linear.x, message.linear.y, message.angular.z])
+
+
 def to_clock(stamp: Time) -> Clock:
     """The simulated time."""
     return Clock(clock=stamp)
@@ -139,9 +155,9 @@ def to_observation(observation: Float64Array, layout: MultiArrayLayout) -> Float
     return Float64MultiArray(layout=layout, data=to_array(observation))
 
 
-def to_efforts(efforts: Float64Array) -> Float64MultiArray:
-    """A command [N·m] in the order of the topic's joints."""
-    return Float64MultiArray(data=to_array(efforts))
+def to_commands(commands: Float64Array) -> Float64MultiArray:
+    """Commands [N·m or rad] in the order of the topic's joints."""
+    return Float64MultiArray(data=to_array(commands))
 
 
 def to_static_transforms(tree: LinkTree, prefix: str) -> TFMessage:
@@ -155,26 +171,39 @@ def to_static_transforms(tree: LinkTree, prefix: str) -> TFMessage:
 
 
 class TransformEncoder:
-    """Encodes odom → base_link and the moving joints for /tf.
+    """Encodes odom → base_link → base_footprint and the moving joints for /tf.
 
     The message is built once and filled again each time, since creating 18 transforms takes longer
     than a physics step.
     """
 
-    def __init__(self, tree: LinkTree, prefix: str) -> None:
-        """Prepares the message for `tree` with every frame's name after `prefix`."""
+    def __init__(self, tree: LinkTree, prefix: str, *, has_footprint: bool) -> None:
+        """Prepares the message for `tree`.
+
+        Args:
+            tree: The robot's links.
+            prefix: Goes before every frame's name.
+            has_footprint: Whether there is a base_footprint, as of every base that floats.
+        """
         self._tree = tree
-        identity = np.array([1.0, 0.0, 0.0, 0.0])
-        transforms = [_transform(prefix + ODOM_FRAME, prefix + BASE_LINK, np.zeros(3), identity)]
+        identity, origin = rotation.IDENTITY, np.zeros(3)
+        transforms = [_transform(prefix + ODOM_FRAME, prefix + BASE_LINK, origin, identity)]
         transforms += [
             _transform(prefix + j.parent, prefix + j.child, j.position, identity)
             for j in tree.moving
         ]
-        self._message = TFMessage(transforms=transforms)
+        self._footprint: TransformStamped | None = None
+        if has_footprint:
+            self._footprint = _transform(
+                prefix + BASE_LINK, prefix + FOOTPRINT_FRAME, origin, identity
+            )
+        footprints = [] if self._footprint is None else [self._footprint]
+        self._transforms = transforms
+        self._message = TFMessage(transforms=[*transforms, *footprints])
 
     def encode(self, state: RobotState, stamp: Time) -> TFMessage:
         """The transforms of `state`; valid until the next call."""
-        base, *joints = self._message.transforms
+        base, *joints = self._transforms
         base.header.stamp = stamp
         translation = base.transform.translation
         translation.x, translation.y, translation.z = state.base_position.tolist()
@@ -183,7 +212,30 @@ class TransformEncoder:
         for transform, quaternion in zip(joints, quaternions, strict=True):
             transform.header.stamp = stamp
             _fill(transform.transform.rotation, quaternion)
+        if self._footprint is not None:
+            self._footprint.header.stamp = stamp
+            offset, turn = footprint(state.base_position, state.base_quaternion_wxyz)
+            move = self._footprint.transform.translation
+            move.x, move.y, move.z = offset.tolist()
+            _fill(self._footprint.transform.rotation, turn.tolist())
         return self._message
+
+
+def footprint(
+    base_position: Float64Array, base_quaternion_wxyz: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Position (3,) [m] and quaternion (4,) of base_footprint in base_link.
+
+    It is under the base on the ground, z = 0 of odom, and has the base's heading.
+
+    Args:
+        base_position: (3,) [m] of base_link in odom.
+        base_quaternion_wxyz: (4,) of base_link in odom.
+    """
+    to_base = rotation.conjugate(base_quaternion_wxyz)
+    yaw = rotation.from_axis_angle((0.0, 0.0, 1.0), rotation.heading(base_quaternion_wxyz))
+    down = np.array([0.0, 0.0, -base_position[2]])
+    return rotation.rotate(to_base, down), rotation.multiply(to_base, yaw)
 
 
 def _fill(message: Quaternion, wxyz: Sequence[float]) -> None:

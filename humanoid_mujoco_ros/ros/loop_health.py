@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.health import ERROR, OK, WARN, Health
 from humanoid_mujoco_ros.simulation.physics_loop import LoopStatus
@@ -18,6 +19,11 @@ _SHORTEST_S = 0.5
 """The last report of a run may follow sooner on the one before: it repeats its rates."""
 _NOTABLE_WAIT = 0.02
 """Share of wall time lost to late commands that is worth a word."""
+_SILENCE: dict[Actuation, str] = {
+    "effort": "the joints are without effort",
+    "position": "the drives have no targets",
+}
+"""What it means that no command comes."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class LoopReport:
     """States that were never published, in all."""
     time_s: float
     """On the steady clock."""
+    actuation: Actuation = "effort"
+    """Kind of the robot's commands."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +88,9 @@ def loop_health(
     if status.error is not None:
         health.report(ERROR, status.error)
     elif status.watchdog == "timeout" and not status.paused:
-        health.report(ERROR, "no effort command: the joints are without effort")
+        health.report(ERROR, f"no {now.actuation} command: {_SILENCE[now.actuation]}")
     elif status.watchdog == "waiting":
-        health.report(WARN, "waiting for the first effort command")
+        health.report(WARN, f"waiting for the first {now.actuation} command")
     if status.paused:
         health.report(OK, "paused")
     if state.fallen:

@@ -17,7 +17,7 @@ from rclpy.logging import LoggingSeverity
 from humanoid_mujoco_ros.policy.stop_record import StopRecord
 from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
 from humanoid_mujoco_ros.ros.guard import GuardedNode
-from humanoid_mujoco_ros.ros.health import shortened
+from humanoid_mujoco_ros.ros.health import ERROR, WARN, Health, shortened
 
 
 class ManagedNode(GuardedNode, LifecycleNode):
@@ -71,6 +71,13 @@ class ManagedNode(GuardedNode, LifecycleNode):
             return None
         by = "" if self.stopped_by is None else f": stopped by {self.stopped_by}"
         return f"not active{by}"
+
+    def report_to(self, health: Health) -> None:
+        """Adds why the work could not be loaded, and why it is not done."""
+        if self.error is not None:
+            health.report(ERROR, self.error)
+        if self.inactivity is not None:
+            health.report(WARN, self.inactivity)
 
     def begin(self, run_directory: str, *, autostart: bool) -> None:
         """Takes up its role in a run.

@@ -33,10 +33,11 @@ class LockstepObservationPublisher(ObservationPublisher):
     A policy that appears while an observation is unanswered is asked too.
     """
 
-    def __init__(self, node: GuardedNode) -> None:
-        """Publishes for `node` and looks for policies through its eyes."""
+    def __init__(self, node: GuardedNode, commands: str) -> None:
+        """Publishes for `node`, and sees through it the policies that publish `commands`."""
         super().__init__(node)
         self._node = node
+        self._commands = commands
         self._unanswered: Float64MultiArray | None = None
         self._asked: frozenset[bytes] = frozenset()
         self._listeners = 0
@@ -47,7 +48,7 @@ class LockstepObservationPublisher(ObservationPublisher):
         self._unanswered = message
         listeners = self._publisher.get_subscription_count()
         if listeners != self._listeners:
-            self._listeners, self._asked = listeners, peers.policies(self._node)
+            self._listeners, self._asked = listeners, peers.policies(self._node, self._commands)
         if self._asked:
             self._publisher.publish(message)
 
@@ -58,7 +59,7 @@ class LockstepObservationPublisher(ObservationPublisher):
     def _ask_newcomers(self) -> None:
         if self._unanswered is None:
             return
-        policies = peers.policies(self._node)
+        policies = peers.policies(self._node, self._commands)
         newcomers, self._asked = policies - self._asked, policies
         if newcomers:
             self._publisher.publish(self._unanswered)

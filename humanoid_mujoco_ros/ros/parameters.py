@@ -24,7 +24,7 @@ from rclpy.node import Node
 
 from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameter_file import load_yaml
 
 Config = TypeVar("Config")
@@ -43,8 +43,9 @@ class OtherParameter(NamedTuple):
 OTHERS = {
     "joints": OtherParameter(
         "list of str",
-        "the model's joints",
-        "Joints in the order of the values of effort_controller/commands.",
+        "the robot's driven joints",
+        "Driven joints in the order of the values of effort_controller/commands or "
+        "position_controller/commands.",
     ),
     "joint_map": OtherParameter(
         "str",
@@ -170,8 +171,17 @@ def declare(
     return config_type(**values)
 
 
+def declare_robot(node: Node) -> RobotModel:
+    """Declares `robot` and what overrides its card: the parameters of ModelConfig.
+
+    Raises:
+        ModelError: The robot cannot be used; the message says why.
+    """
+    return RobotModel(declare(node, ModelConfig))
+
+
 def declare_joints(node: Node, default: Sequence[str]) -> list[str]:
-    """Declares `joints`, the order of the values of effort_controller/commands."""
+    """Declares `joints`, the order of the values of the commands."""
     descriptor = ParameterDescriptor(
         description=OTHERS["joints"].meaning,
         read_only=True,

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
-from humanoid_mujoco_ros.ros.topics import COMMANDS, OBSERVATION, OBSERVATION_SOURCES, PAUSE
+from humanoid_mujoco_ros.ros.topics import OBSERVATION, OBSERVATION_SOURCES, PAUSE
 
 
-def policies(node: Node) -> frozenset[bytes]:
-    """The subscriptions, by their gid, of the nodes that turn observations into commands."""
-    commanders = _publishers(node, COMMANDS)
+def policies(node: Node, commands: str) -> frozenset[bytes]:
+    """The subscriptions, by their gid, of the nodes that turn observations into commands.
+
+    Args:
+        node: Sees the graph.
+        commands: Topic of the commands.
+    """
+    commanders = _publishers(node, commands)
     return frozenset(
         bytes(info.endpoint_gid)
         for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(OBSERVATION))
@@ -18,12 +23,17 @@ def policies(node: Node) -> frozenset[bytes]:
     )
 
 
-def robots(node: Node) -> frozenset[bytes]:
-    """The subscriptions, by their gid, of the nodes that obey commands and report joints."""
+def robots(node: Node, commands: str) -> frozenset[bytes]:
+    """The subscriptions, by their gid, of the nodes that obey commands and report joints.
+
+    Args:
+        node: Sees the graph.
+        commands: Topic of the commands.
+    """
     reporters = _publishers(node, "joint_states")
     return frozenset(
         bytes(info.endpoint_gid)
-        for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(COMMANDS))
+        for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(commands))
         if (info.node_namespace, info.node_name) in reporters
     )
 

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, String
 from tf2_msgs.msg import TFMessage
 
-from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.robot.urdf import urdf
 from humanoid_mujoco_ros.ros import conversions, topics
@@ -80,8 +80,10 @@ class StatePublisher:
         self._joints = robot.joints
         self._prefix = frame_prefix
         self._is_lockstep = is_lockstep
-        self._transforms = conversions.TransformEncoder(tree, self._prefix)
-        self._layout = conversions.to_layout(observation.layout(robot.mj))
+        self._transforms = conversions.TransformEncoder(
+            tree, self._prefix, has_footprint=robot.base.is_free
+        )
+        self._layout = conversions.to_layout(observation_layout(robot))
         self._joint_states = node.create_publisher(JointState, "joint_states", _DEPTH)
         self._odom = node.create_publisher(Odometry, "odom", _DEPTH)
         self._imu = node.create_publisher(Imu, "imu/data", _DEPTH)

@@ -2,7 +2,12 @@
 """Names of topics and services that more than one module needs."""
 
 OBSERVATION = "observation"
-COMMANDS = "effort_controller/commands"
+COMMANDS = {
+    "effort": "effort_controller/commands",
+    "position": "position_controller/commands",
+}
+"""Actuation of a robot → the topic of the commands to its joints, [N·m] or [rad]."""
+CMD_VEL = "cmd_vel"
 CLOCK = "/clock"
 OBSERVATION_SOURCES = ("joint_states", "odom")
 """The topics that observation_node makes an observation of."""

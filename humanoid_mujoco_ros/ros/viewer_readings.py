@@ -11,8 +11,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.observation import layout
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import BASE_LINK
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 from humanoid_mujoco_ros.viewer.readings import Readings
@@ -31,8 +31,6 @@ class ReadingsCollector:
         self._board = board
         self._listener = listener
         self._started_s = time.monotonic()
-        blocks = {block.name: block.slice for block in layout(listener.posed.robot.mj)}
-        self._effort_block = blocks["qfrc_actuator"]
 
     def silence(self) -> str | None:
         """What to say of a robot that is not seen; in lockstep a paused one is silent."""
@@ -66,6 +64,7 @@ class ReadingsCollector:
             time_s=math.nan if stamp_ns is None else stamp_ns * 1e-9,
             policy=board.text("policy_node", "policy"),
             is_policy_active=board.flag("policy_node", "active"),
+            takes_commands=bool(board.flag("policy_node", "takes_commands")),
             is_paused=board.flag("simulation_node", "paused"),
             is_pushable=is_pushable,
             errors=tuple(errors if silence is None else [silence, *errors]),
@@ -77,8 +76,7 @@ class ReadingsCollector:
         posed = self._listener.posed
         if not self._listener.measures_efforts:
             return np.full(len(posed.robot.joints), np.nan)
-        by_dof = posed.observation()[self._effort_block]
-        efforts: Float64Array = by_dof[posed.robot.dof_indices]
+        efforts: Float64Array = posed.data().qfrc_actuator[posed.robot.dof_indices]
         return efforts
 
     def _base(self) -> tuple[float, float]:
@@ -86,9 +84,8 @@ class ReadingsCollector:
         posed = self._listener.posed
         if self._listener.age_s is None:
             return math.nan, math.nan
-        base = posed.body_positions[1]
-        velocity = posed.point_velocity(posed.robot.bodies[0], base)
-        speed = rotation.forward_speed(posed.body_quaternions_wxyz[1], velocity)
+        base, quaternion = posed.link_pose(BASE_LINK)
+        speed = rotation.forward_speed(quaternion, posed.point_velocity(BASE_LINK, base))
         return float(base[2]), float(speed)
 
 

@@ -70,24 +70,28 @@ class PositionDrives:
         self._kp = robot.kp[robot.driven]
         self._kd = robot.kd[robot.driven]
         self._is_limp = False
-        self._is_holding = False
+        self._is_holding = self._is_commanded = False
 
     def reset(self, data: mujoco.MjData) -> None:
-        """Holds the pose in which the episode starts."""
-        self._is_holding = False
+        """Holds the pose in which the episode starts, until the first command."""
+        self._is_holding = self._is_commanded = False
         self._set_power(limp=False)
         data.ctrl[self._ids] = self._start
 
     def command(self, data: mujoco.MjData, command: Float64Array | None) -> None:
         """Commands targets (n,) [rad], by joint.
 
-        None: the drives go limp, or hold the pose that they are in, as the robot's card says.
+        None: the drives go limp, or hold the pose that they are in, as the robot's card says;
+        before the first command of an episode they hold the pose in which it started.
         """
         if command is not None:
+            self._is_commanded = True
             if self._is_limp:
                 self._set_power(limp=False)
             self._is_holding = False
             data.ctrl[self._ids] = command[self._driven]
+        elif not self._is_commanded:
+            return
         elif not self._holds:
             if not self._is_limp:
                 self._set_power(limp=True)

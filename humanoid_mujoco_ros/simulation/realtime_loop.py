@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
+from humanoid_mujoco_ros.policy.watchdog import timeout_of
 from humanoid_mujoco_ros.simulation.physics_loop import (
     Float64Array,
     LoopConfig,
@@ -162,7 +163,8 @@ class RealTimeLoop(PhysicsLoop):
     def _set_pace(self, config: LoopConfig) -> bool:
         self._config = config
         self._period_s = self._simulation.robot.control_period_s / config.real_time_factor
-        self._command_timeout_s = config.command_timeout_s / min(1.0, config.real_time_factor)
+        timeout_s = timeout_of(config.command_timeout_s, self._simulation.robot.control_period_s)
+        self._command_timeout_s = timeout_s / min(1.0, config.real_time_factor)
         # The next tick is neither as far off as at the old pace, nor late because of the new one.
         now_s = time.monotonic()
         self._deadline_s = min(max(self._deadline_s, now_s), now_s + self._period_s)

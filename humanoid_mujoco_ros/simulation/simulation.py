@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.observation import observe_data
+from humanoid_mujoco_ros.policy.observer import Observer
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
 from humanoid_mujoco_ros.robot.model import RobotModel
@@ -103,6 +103,7 @@ class Simulation:
         self._actuators = actuators_of(robot)
         self._model = self._actuators.model
         self._data = mujoco.MjData(self._model)
+        self._observer = Observer(robot, mask_cfrc_ext=self.config.mask_cfrc_ext)
         self._random = np.random.default_rng(self.config.seed)
         self._period_ns = round(robot.control_period_s * 1e9)
         # rclpy reads a time of 0 as "no clock yet", so the first state is one period old.
@@ -343,7 +344,7 @@ class Simulation:
 
     def observe(self) -> Float64Array:
         """The present observation (size,), copied."""
-        return observe_data(self._data, mask_cfrc_ext=self.config.mask_cfrc_ext)
+        return self._observer.observe(self._data)
 
     def _begin_episode(self) -> None:
         self._wrenches.clear()

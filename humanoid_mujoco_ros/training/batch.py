@@ -170,6 +170,6 @@ class BatchSimulation:
         self._ctrl[:] = applied
         self._root_force[:] = np.where(self.is_pushed[:, None], self.push_n, 0.0)
         running = self._rows if ids is None else ids
-        self._batch.step(running, nstep=self.robot.config.steps_per_control)
+        self._batch.step(running, nstep=self.robot.card.steps_per_control)
         self.age[running] += 1
         return applied

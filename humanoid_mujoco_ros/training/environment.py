@@ -244,7 +244,7 @@ class VectorEnvironment:
 
 def _foot_geoms(robot: RobotModel) -> list[int]:
     """The left and right foot's geom, of which only the radius is looked at; empty: no feet."""
-    names = (robot.config.left_foot, robot.config.right_foot)
-    if not all(names):
+    names = [foot for _, foot, _ in robot.foot_sensors]
+    if len(names) != 2:
         return []
     return [int(robot.mj.body_geomadr[robot.mj.body(name).id]) for name in names]

@@ -163,7 +163,7 @@ def evaluate(
     name: str, checkpoint: Checkpoint, options: EvaluateOptions, progress: Progress
 ) -> dict[str, Any]:
     """All batteries that `options` ask for."""
-    robot = RobotModel(_model_config(options.model))
+    robot = RobotModel(ModelConfig(model=options.model))
     result: dict[str, Any] = {"policy": name}
     chosen = options.battery
     observer = PosedObserver(robot) if options.observation == "shadow" else None
@@ -228,7 +228,7 @@ def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint]]:
         raise EvaluationError("name at least one policy, such as walk")
     if min(options.episodes, options.pushes) < 1 or options.long_episodes < 0:
         raise EvaluationError("--episodes and --pushes must be at least 1")
-    robot = RobotModel(_model_config(options.model))
+    robot = RobotModel(ModelConfig(model=options.model))
     loaded = [(name, checkpoints.load(locate.resolve(name), robot)) for name in options.policies]
     for name, checkpoint in loaded:
         try:
@@ -269,7 +269,3 @@ def run(options: EvaluateOptions) -> int:
             console.print(f"wrote {path}")
     console.print(f"{time.monotonic() - started:.0f} s")
     return 0
-
-
-def _model_config(path: str) -> ModelConfig:
-    return ModelConfig(path=path, left_foot="", right_foot="") if path else ModelConfig()

@@ -132,15 +132,14 @@ class TrainOptions:
         """
         if self.task.robot_card is not None:
             return RobotModel(load_card(self.task.robot_card, share_directory("config") / "robots"))
-        config = ModelConfig(
-            path=self.model,
-            timestep_s=self.timestep_s,
-            steps_per_control=self.steps_per_control,
-            integrator=self.integrator,
+        return RobotModel(
+            ModelConfig(
+                model=self.model,
+                timestep_s=self.timestep_s,
+                steps_per_control=self.steps_per_control,
+                integrator=self.integrator,
+            )
         )
-        if self.model:
-            config = dataclasses.replace(config, left_foot="", right_foot="")
-        return RobotModel(config)
 
     def resolved(self) -> dict[str, Any]:
         """All options by name, those of the task among them."""

@@ -253,7 +253,7 @@ def carries_a_foot(robot: RobotModel) -> Bools:
     """
     m = robot.mj
     carriers = set()
-    for foot in filter(None, (robot.config.left_foot, robot.config.right_foot)):
+    for _, foot, _ in robot.foot_sensors:
         body = m.body(foot).id
         while body > 0:
             carriers.add(body)

@@ -14,6 +14,7 @@ from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.observer import Observer
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
@@ -33,6 +34,7 @@ class PosedObserver:
     def __init__(self, robot: RobotModel) -> None:
         """One posed model poses as one robot after the other."""
         self._posed = PosedModel(robot)
+        self._observer = Observer(robot)
 
     def observe(self, qpos: Array, qvel: Array, qfrc_actuator: Array) -> Array:
         """(N, observations) of N robots, without contact forces; a new array.
@@ -57,7 +59,7 @@ class PosedObserver:
                 qvel[i, robot.dof_indices],
                 qfrc_actuator[i, robot.dof_indices],
             )
-            observed[i] = self._posed.observation()
+            observed[i] = self._observer.observe(self._posed.data())
         return observed
 
 

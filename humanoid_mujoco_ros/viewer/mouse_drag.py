@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from humanoid_mujoco_ros.interaction.drag import Drag
 from humanoid_mujoco_ros.interaction.spring import Pull
 from humanoid_mujoco_ros.robot import rotation
-from humanoid_mujoco_ros.robot.model import BASE_LINK
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.vectors import checked_vector
 from humanoid_mujoco_ros.viewer.shapes import snap_to_surface
@@ -79,8 +78,9 @@ class MouseDrag:
         matrix, center = self._posed.geom_xmat[geom], self._posed.geom_xpos[geom]
         in_geom = matrix.T @ (self._to_odom(in_scene) - center)
         on_geom = center + matrix @ snap_to_surface(robot.mj, geom, in_geom)
-        body = int(robot.mj.geom_bodyid[geom])
-        link = BASE_LINK if body == 1 else robot.bodies[body - 1]
+        link = robot.link_of_body(int(robot.mj.geom_bodyid[geom]))
+        if link is None:
+            return  # it is no part of the robot
         position, quaternion = self._posed.link_pose(link)
         in_link = rotation.rotate(rotation.conjugate(quaternion), on_geom - position)
         target = self._to_odom(mouse_point)

@@ -24,6 +24,7 @@ from humanoid_mujoco_ros.viewer.gate import Gate
 from humanoid_mujoco_ros.viewer.heartbeat import Heartbeat
 from humanoid_mujoco_ros.viewer.inbox import ActionInbox, Faults
 from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
+from humanoid_mujoco_ros.viewer.pad import HeldVelocity
 from humanoid_mujoco_ros.viewer.panel import Operations, Panel
 from humanoid_mujoco_ros.viewer.readings import Readings
 from humanoid_mujoco_ros.viewer.scene import Scene
@@ -72,6 +73,7 @@ class Page:
         self._config = config
         self._posed = posed
         self._inbox = ActionInbox(self.faults)
+        self._held = HeldVelocity()
         self._foot_wrenches: dict[str, Wrench] = {}
         self._feet = {side: foot for side, foot, _ in posed.robot.foot_sensors}
         self._arrow: Arrow | None = None
@@ -82,7 +84,9 @@ class Page:
         self._heartbeat = Heartbeat(self._on_alive)
         try:
             self._scene = Scene(self._server, posed.robot)
-            operations = Operations(simulation, policy, self.push, self.let_go)
+            operations = Operations(
+                simulation, policy, self.push, self._hold, self._held.release, self.let_go
+            )
             self._panel = Panel(
                 self._server, posed.robot, policies, self._scene, operations, self._inbox
             )
@@ -174,6 +178,10 @@ class Page:
         """
         self._push.start(plan)
 
+    def velocity(self) -> Float64Array | None:
+        """What to command now: (3,) vx, vy [m/s], yaw rate [rad/s]; None: nobody drives."""
+        return self._held.take(time.monotonic())
+
     def let_go(self) -> None:
         """Ends whatever the page does to the robot."""
         self._push.cancel()
@@ -184,6 +192,9 @@ class Page:
         """Clears what only a robot that is seen can have."""
         self._foot_wrenches.clear()
         self.let_go()
+
+    def _hold(self, velocity: Float64Array) -> None:
+        self._held.hold(velocity, time.monotonic())
 
     def _pull(self) -> Pull | None:
         try:

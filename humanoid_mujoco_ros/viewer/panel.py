@@ -22,6 +22,7 @@ from humanoid_mujoco_ros.viewer.folders import (
 )
 from humanoid_mujoco_ros.viewer.inbox import ActionInbox
 from humanoid_mujoco_ros.viewer.markup import health_html, tiles_html
+from humanoid_mujoco_ros.viewer.pad import PadFolder
 from humanoid_mujoco_ros.viewer.plots import Plots
 from humanoid_mujoco_ros.viewer.readings import Readings
 from humanoid_mujoco_ros.viewer.scene import Scene
@@ -40,6 +41,10 @@ class Operations:
     simulation: SimulationActions
     policy: PolicyActions
     push: Callable[[PushPlan], None]
+    drive: Callable[[Float64Array], None]
+    """Takes the velocity of a button of the pad that is held."""
+    stop: Callable[[], None]
+    """Called when it is released."""
     on_reset: Callable[[], None]
     """Called before a reset of the simulation."""
 
@@ -79,6 +84,7 @@ class Panel:
         # The folders from top to bottom.
         self._simulation = SimulationFolder(gui, operations.simulation, inbox, operations.on_reset)
         self._policy = PolicyFolder(gui, policies, operations.policy, inbox)
+        self._pad = PadFolder(gui, operations.drive, operations.stop, inbox)
         self._push = PushFolder(gui, robot, operations.push, inbox)
         ViewFolder(gui, scene.follow, scene.options)
         self._plots = Plots(gui, robot)
@@ -107,5 +113,5 @@ class Panel:
     def _show_readings(self, readings: Readings) -> None:
         self._health.content = health_html(readings)
         self._tiles.content = tiles_html(readings)
-        for folder in (self._simulation, self._policy, self._push):
+        for folder in (self._simulation, self._policy, self._pad, self._push):
             folder.show(readings)

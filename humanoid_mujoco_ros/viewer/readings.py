@@ -27,6 +27,8 @@ class Readings:
     """Name of the loaded policy."""
     is_policy_active: bool | None = None
     """None: there is no policy_node."""
+    takes_commands: bool = False
+    """Whether the policy follows velocity commands."""
     is_paused: bool | None = None
     """None: there is no simulation."""
     is_pushable: bool = False

@@ -11,7 +11,7 @@ import viser
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.interaction.arrow import Arrow
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
 from humanoid_mujoco_ros.viewer.camera import FollowPoint
@@ -84,7 +84,7 @@ class Scene:
             target: (3,) [m] in odom, where a dragged point is pulled to.
             period_s: Time since the last frame.
         """
-        base = posed.body_positions[1]
+        base, _ = posed.link_pose(BASE_LINK)
         has_jumped = self.follow.update(base, period_s)
         origin = self.follow.position
         with self._server.atomic():

@@ -27,7 +27,6 @@ _MAX_TEXT_LENGTH = 1000
 _QUOTED_LENGTH = 60
 _IGNORED = (
     "CommandTriggerMessage",
-    "GuiButtonHoldMessage",
     "GuiFormDirtyMessage",
     "GuiFormSubmitMessage",
     "SceneNodeClickMessage",
@@ -35,6 +34,7 @@ _IGNORED = (
 )
 """What viser's page may say by itself and nothing here listens to."""
 _HEARD = (
+    "GuiButtonHoldMessage",
     "GuiUpdateMessage",
     "LocalStorageGetItemResponseMessage",
     "SceneNodeDragMessage",

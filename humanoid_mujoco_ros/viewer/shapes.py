@@ -13,6 +13,7 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.appearance import drawn_geoms, geom_rgba
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 
@@ -80,7 +81,7 @@ def batches(robot: RobotModel) -> list[Batch]:
     m = robot.mj
     meshes = {"sphere": sphere(), "tube": tube(), "disc": disc(), "box": box()}
     parts: dict[str, list[tuple[int, Float64Array, Float64Array]]] = defaultdict(list)
-    for geom in _visible_geoms(m):
+    for geom in _visible_geoms(robot):
         size = m.geom_size[geom]
         match mujoco.mjtGeom(m.geom_type[geom]):
             case mujoco.mjtGeom.mjGEOM_SPHERE:
@@ -101,12 +102,14 @@ def batches(robot: RobotModel) -> list[Batch]:
                 name = f"mesh_{m.geom_dataid[geom]}"
                 meshes.setdefault(name, _model_mesh(m, m.geom_dataid[geom]))
                 parts[name].append((geom, np.zeros(3), np.ones(3)))
-    colors = _colors(m)
+    colors = _colors(robot)
     return [_batch(m, name, meshes[name], colors, instances) for name, instances in parts.items()]
 
 
-def _visible_geoms(m: mujoco.MjModel) -> list[int]:
-    return [g for g in range(m.ngeom) if m.geom_bodyid[g] != 0 and m.geom_rgba[g, 3] != 0]
+def _visible_geoms(robot: RobotModel) -> list[int]:
+    m = robot.mj
+    bodies = range(robot.root, robot.root + len(robot.bodies))
+    return [geom for geom in sorted(drawn_geoms(m)) if int(m.geom_bodyid[geom]) in bodies]
 
 
 def _batch(
@@ -131,12 +134,12 @@ def _batch(
     )
 
 
-def _colors(m: mujoco.MjModel) -> dict[int, Color]:
+def _colors(robot: RobotModel) -> dict[int, Color]:
     """Geom → colour: the model's, or, where it has one for everything, two along each limb.
 
     Then the bodies at the ends of the limbs are dark.
     """
-    geoms = _visible_geoms(m)
+    m, geoms = robot.mj, _visible_geoms(robot)
     own = {geom: _own_color(m, geom) for geom in geoms}
     if len(set(own.values())) > 1:
         return own
@@ -152,9 +155,7 @@ def _colors(m: mujoco.MjModel) -> dict[int, Color]:
 
 
 def _own_color(m: mujoco.MjModel, geom: int) -> Color:
-    material = m.geom_matid[geom]
-    rgba = m.mat_rgba[material] if material >= 0 else m.geom_rgba[geom]
-    red, green, blue = np.round(255 * rgba[:3]).astype(int).tolist()
+    red, green, blue = np.round(255 * geom_rgba(m, geom)[:3]).astype(int).tolist()
     return red, green, blue
 
 

@@ -10,7 +10,6 @@ from rcl_interfaces.srv import ListParameters
 from humanoid_mujoco_ros.bringup.config import (
     NODE_PARAMETERS,
     NODES,
-    RENAMED,
     ConfigError,
     config_file,
     node_configs,
@@ -69,7 +68,7 @@ def test_the_known_parameters_of_a_node_are_those_it_declares(graph, node):
     declared = graph.call(ListParameters, f"/{node}/list_parameters", request).result.names
     known = {*NODE_PARAMETERS[node], "use_sim_time"}
     for config_type in node_configs(node):
-        known |= {name for name, _ in named_fields(config_type, **RENAMED)}
+        known |= {name for name, _ in named_fields(config_type)}
     assert {name for name in declared if not name.startswith("start_type_desc")} == known
 
 

@@ -59,7 +59,7 @@ def other_robot(path):
     first = next(i for i, child in enumerate(pelvis) if child.tag == "body")
     pelvis.insert(first, thigh)
     tree.write(path)
-    return RobotModel(ModelConfig(path=str(path)))
+    return RobotModel(ModelConfig(model=str(path)))
 
 
 def turn(joint, sign, offset_deg):

@@ -9,8 +9,8 @@ import pytest
 
 from humanoid_mujoco_ros.policy.measurement import from_blocks
 from humanoid_mujoco_ros.policy.state_vector import StateVector
-from humanoid_mujoco_ros.robot.card import load_card
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.card import RobotCard, load_card
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
@@ -101,7 +101,7 @@ def test_a_fixed_base_is_not_observed(tmp_path):
         <mujoco><worldbody><body name="stand"><geom size=".1"/>
           <body name="arm"><joint name="j"/><geom size=".1"/></body></body></worldbody>
         <actuator><motor joint="j" ctrlrange="-1 1" ctrllimited="true"/></actuator></mujoco>""")
-    vector = StateVector(RobotModel(ModelConfig(path=str(path), left_foot="", right_foot="")))
+    vector = StateVector(RobotModel(RobotCard("robot", str(path), left_foot="", right_foot="")))
     assert [block.name for block in vector.layout] == [
         "joint_positions",
         "joint_velocities",

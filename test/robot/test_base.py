@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.robot import rotation
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.card import RobotCard
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
 
 ARM = '<body name="arm"><joint name="j" axis="0 1 0"/><geom size=".1" pos=".3 0 0"/></body>'
 MOTOR = '<motor joint="j" ctrlrange="-1 1" ctrllimited="true"/>'
@@ -33,7 +34,7 @@ def model(tmp_path, joints, *, motor=MOTOR):
           <body name="ball" pos="3 0 1"><freejoint/><geom size=".1"/></body>
           <body name="base" pos=".1 .2 1" euler="10 20 30">{joints}<geom size=".1"/>{ARM}</body>
         </worldbody><actuator>{motor}</actuator></mujoco>""")
-    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
 
 
 def random_state(robot, seed):

@@ -247,10 +247,16 @@ def test_a_fall_is_a_matter_of_height_and_tilt():
         assert rule.is_fallen(1.0, rotation.from_axis_angle(axis, angle)) == fallen
 
 
-def test_the_old_configuration_makes_the_same_card():
-    made = ModelConfig(path="a/b.xml", timestep_s=0.001, left_foot="", right_foot="paw").card()
-    assert (made.name, made.model, made.timestep_s) == ("b", "a/b.xml", 0.001)
-    assert (made.left_foot, made.right_foot) == ("", "paw")
+def test_a_config_overrides_its_card_and_keeps_the_rest():
+    made = ModelConfig(robot="g1", model="a/b.xml", timestep_s=0.001).card()
+    assert (made.name, made.model, made.timestep_s) == ("g1", "a/b.xml", 0.001)
+    assert (made.steps_per_control, made.base) == (4, "pelvis")
+
+
+def test_a_model_without_a_card_takes_nothing_of_the_default_robot():
+    made = ModelConfig(model="a/b.xml", integrator="Euler").card()
+    assert (made.name, made.model, made.integrator) == ("b", "a/b.xml", "Euler")
+    assert (made.left_foot, made.policy) == (None, None)
 
 
 ARM = """

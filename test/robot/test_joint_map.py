@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
+from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.model import RobotModel
 
 ENTRIES = {
     "right_knee": {"name": "rleg_kn", "sign": -1, "offset": 0.2, "effort_limit": 30},
@@ -73,7 +74,7 @@ def test_passive_joints_are_measured_and_not_commanded(tmp_path):
           <body name="leg"><joint name="hip"/><geom size=".1"/>
             <body name="toe"><joint name="toe"/><geom size=".1"/></body></body></body></worldbody>
         <actuator><motor joint="hip" ctrlrange="-1 1" ctrllimited="true"/></actuator></mujoco>""")
-    leg = RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    leg = RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
     joint_map = JointMap(leg, {"toe": {"name": "sole_spring"}})
     assert joint_map.robot_joints == ("hip", "sole_spring")
     np.testing.assert_array_equal(joint_map.command_order(["hip"]), [0])

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
 
 CROOKED_ROBOT = Path(__file__).parent / "crooked_robot.xml"
 
 
 def no_feet(path: Path) -> RobotModel:
-    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
 
 
 @pytest.fixture(params=["humanoid", "crooked robot"], scope="module")
@@ -243,7 +244,7 @@ def test_a_body_with_the_name_of_a_frame_of_ours_is_that_frame(tmp_path, name):
     leg = f'<body name="{name}" pos="0 0 .3"><joint name="knee"/><geom size=".1"/></body>'
     path = tmp_path / "robot.xml"
     robot_with(tmp_path, leg)
-    model = RobotModel(ModelConfig(path=str(path), left_foot="trunk", right_foot=""))
+    model = RobotModel(RobotCard("robot", str(path), left_foot="trunk", right_foot=""))
     tree = LinkTree(model)
     assert tree.links.count(name) == 1
     data = mujoco.MjData(model.mj)

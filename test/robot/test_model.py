@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.robot.card import Drive, StartPose, bare_card
+from humanoid_mujoco_ros.robot.card import Drive, RobotCard, StartPose, bare_card
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
 from humanoid_mujoco_ros.robot.model import (
     ModelConfig,
@@ -44,12 +44,12 @@ def robot():
 def write_model(tmp_path, bodies=LEG, actuators=MOTOR):
     path = tmp_path / "pendulum.xml"
     path.write_text(PENDULUM.format(bodies=bodies, actuators=actuators))
-    return ModelConfig(path=str(path), left_foot="", right_foot="")
+    return RobotCard("pendulum", str(path), left_foot="", right_foot="")
 
 
 def add(config, text, *, tag="mujoco", before=None):
     """Writes `text` into an element of the model's file, at its end or before something."""
-    path = Path(config.path)
+    path = Path(config.model)
     mark = before or f"</{tag}>"
     path.write_text(path.read_text().replace(mark, text + mark, 1))
 
@@ -162,7 +162,7 @@ def test_two_kinds_of_actuators_are_refused_unless_a_card_makes_them_one(tmp_pat
     config = write_model(tmp_path, LEG + arm, MOTOR.replace("<motor", '<motor name="m"') + servo)
     with pytest.raises(ModelError, match="'m' is a torque motor and 'p' a position servo"):
         RobotModel(config)
-    robot = RobotModel(replace(config.card(), actuation="effort"))
+    robot = RobotModel(replace(config, actuation="effort"))
     assert robot.actuation == "effort"
     np.testing.assert_array_equal(robot.effort_limits, [50, 3])
     np.testing.assert_array_equal(robot.gear, [50, 1])
@@ -198,16 +198,14 @@ def test_the_smallest_of_all_limits_counts_and_is_what_mujoco_applies(
 
 
 def test_a_card_lowers_the_limit_that_mujoco_applies(tmp_path):
-    card = replace(write_model(tmp_path).card(), drives={"hip": Drive(effort_limit=7.0)})
+    card = replace(write_model(tmp_path), drives={"hip": Drive(effort_limit=7.0)})
     robot = RobotModel(card)
     np.testing.assert_array_equal(robot.effort_limits, [7])
     data = mujoco.MjData(robot.mj)
     data.ctrl[:] = 1.0
     mujoco.mj_forward(robot.mj, data)
     np.testing.assert_allclose(data.qfrc_actuator[robot.dof_indices], [7])
-    no_limit = replace(
-        write_model(tmp_path, LEG, '<motor joint="hip"/>').card(), drives=card.drives
-    )
+    no_limit = replace(write_model(tmp_path, LEG, '<motor joint="hip"/>'), drives=card.drives)
     np.testing.assert_array_equal(RobotModel(no_limit).effort_limits, [7])
 
 
@@ -257,7 +255,7 @@ def test_of_two_robots_a_card_names_one(tmp_path):
         ModelError, match="may be the robot, base, twin; a card's base can name one"
     ):
         RobotModel(config)
-    robot = RobotModel(replace(config.card(), base="twin"))
+    robot = RobotModel(replace(config, base="twin"))
     assert robot.joints == ("hip2",)
     assert robot.bodies == ("twin", "leg2")
 
@@ -267,12 +265,12 @@ def test_nothing_in_the_world_that_moves_is_no_robot(tmp_path):
     stone = '<body name="stone"><geom size=".1"/></body>'
     path.write_text(f"<mujoco><worldbody>{stone}</worldbody></mujoco>")
     with pytest.raises(ModelError, match=r"no body in its world \(stone\) is a robot"):
-        RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+        RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
 
 
 def test_a_fixed_base_stays_where_it_is(tmp_path):
     config = write_model(tmp_path)
-    path = Path(config.path)
+    path = Path(config.model)
     path.write_text(path.read_text().replace("<freejoint/>", ""))
     robot = RobotModel(config)
     assert (robot.base.is_free, robot.base.joints) == (False, ())
@@ -284,7 +282,7 @@ def test_names_of_our_own_do_not_collide_with_the_models(tmp_path):
     config = write_model(tmp_path, site + LEG)
     sensors = '<gyro name="imu_gyro" site="imu"/><accelerometer name="imu_acc" site="imu"/>'
     add(config, f'<sensor>{sensors}<touch name="left_foot_contact" site="imu"/></sensor>')
-    robot = RobotModel(replace(config.card(), left_foot="leg"))
+    robot = RobotModel(replace(config, left_foot="leg"))
     assert (robot.imu_site, robot.accelerometer) == ("imu_link", "imu_accelerometer")
     assert robot.gyro == "imu_gyro_2"
     assert robot.foot_sensors == [("left", "leg", "left_foot_contact_2")]
@@ -296,7 +294,7 @@ def test_names_of_our_own_do_not_collide_with_the_models(tmp_path):
 
 def test_an_own_sole_of_the_foot_is_the_sole(tmp_path):
     foot = LEG.replace("<geom", '<site name="r_sole" pos="0 0 -.4"/><geom')
-    robot = RobotModel(replace(write_model(tmp_path, foot).card(), right_foot="leg"))
+    robot = RobotModel(replace(write_model(tmp_path, foot), right_foot="leg"))
     assert robot.sole_sites == {"right": "r_sole"}
     np.testing.assert_allclose(robot.mj.site("r_sole").pos, [0, 0, -0.4])
 
@@ -306,7 +304,7 @@ def test_an_own_imu_site_is_where_the_imu_is(tmp_path):
     robot = RobotModel(config)
     np.testing.assert_allclose(robot.mj.site(robot.imu_site).pos, [0, 0.2, 0.1])
     named = write_model(tmp_path, LEG.replace("<geom", '<site name="imu" pos="0 0 .3"/><geom'))
-    robot = RobotModel(replace(named.card(), imu_site="imu"))
+    robot = RobotModel(replace(named, imu_site="imu"))
     np.testing.assert_allclose(robot.mj.site(robot.imu_site).pos, [0, 0, 0.3])
     assert LinkTree(robot).links[-1] == "imu_link"
 
@@ -338,7 +336,7 @@ def test_the_sole_is_the_lowest_point_of_the_foot(tmp_path, geoms, lowest):
     config = write_model(tmp_path, foot, MOTOR)
     vertices = "0 0 -.05  .1 0 -.05  0 .2 -.05  0 0 .3  .1 .2 .05"
     add(config, f'<asset><mesh name="wedge" vertex="{vertices}"/></asset>')
-    robot = RobotModel(replace(config.card(), left_foot="foot"))
+    robot = RobotModel(replace(config, left_foot="foot"))
     data = mujoco.MjData(robot.mj)
     mujoco.mj_kinematics(robot.mj, data)
     base_height = data.body("foot").xpos[2]
@@ -354,17 +352,17 @@ def test_a_robot_starts_in_its_home_keyframe_or_the_one_that_its_card_names(tmp_
     config = write_model(tmp_path)
     add(config, HOME.format(""))
     np.testing.assert_allclose(RobotModel(config).start_qpos, [0, 0, 1, 1, 0, 0, 0, 0])
-    low = replace(config.card(), start=StartPose(keyframe="low", joints={"hip": -0.2}))
+    low = replace(config, start=StartPose(keyframe="low", joints={"hip": -0.2}))
     np.testing.assert_allclose(RobotModel(low).start_qpos, [0, 0, 0.3, 1, 0, 0, 0, -0.2])
     config = write_model(tmp_path)
     add(config, HOME.format(AT_HOME))
     np.testing.assert_allclose(RobotModel(config).start_qpos, [1, 2, 0.5, 1, 0, 0, 0, 0.6])
-    high = replace(config.card(), start=StartPose(height=3.0))
+    high = replace(config, start=StartPose(height=3.0))
     np.testing.assert_allclose(RobotModel(high).start_qpos, [0, 0, 3, 1, 0, 0, 0, 0])
     with pytest.raises(
         ModelError, match=r"keyframe 'up' is not in .*; its keyframes are low, home"
     ):
-        RobotModel(replace(config.card(), start=StartPose(keyframe="up")))
+        RobotModel(replace(config, start=StartPose(keyframe="up")))
 
 
 def test_a_keyframe_that_is_not_finite_is_refused(tmp_path):
@@ -375,18 +373,18 @@ def test_a_keyframe_that_is_not_finite_is_refused(tmp_path):
 
 
 def test_a_floor_is_added_where_the_card_wants_it_or_nothing_carries_the_robot(tmp_path):
-    config = write_model(tmp_path)
+    config = replace(write_model(tmp_path), floor=False)
     assert RobotModel(config).mj.ngeom == 2
-    bare = RobotModel(bare_card(Path(config.path)))
+    bare = RobotModel(bare_card(Path(config.model)))
     assert bare.mj.geom("floor").type == mujoco.mjtGeom.mjGEOM_PLANE
     add(config, '<geom type="plane" size="1 1 1" conaffinity="0"/>', tag="worldbody")
-    assert RobotModel(bare_card(Path(config.path))).mj.ngeom == 3
-    assert RobotModel(replace(config.card(), floor=True)).mj.ngeom == 4
+    assert RobotModel(bare_card(Path(config.model))).mj.ngeom == 3
+    assert RobotModel(replace(config, floor=True)).mj.ngeom == 4
 
 
 def test_feet_of_a_bare_model_are_the_bodies_of_that_name(tmp_path):
     foot = '<body name="left_foot"><joint name="hip" axis="0 1 0"/><geom size=".1"/></body>'
-    robot = RobotModel(bare_card(Path(write_model(tmp_path, foot).path)))
+    robot = RobotModel(bare_card(Path(write_model(tmp_path, foot).model)))
     assert [side for side, _, _ in robot.foot_sensors] == ["left"]
 
 
@@ -416,11 +414,14 @@ def test_position_servos_of_the_model_are_drives(tmp_path):
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        (ModelConfig(path="missing.xml"), r"missing\.xml does not exist"),
+        (ModelConfig(model="missing.xml"), r"missing\.xml does not exist"),
         (ModelConfig(timestep_s=-0.01), "timestep_s must be positive, not -0.01"),
-        (ModelConfig(steps_per_control=0), "at least 1, not 0"),
+        (ModelConfig(steps_per_control=-1), "at least 1, not -1"),
         (ModelConfig(integrator="heun"), "integrator 'heun' is unknown; MuJoCo has Euler, RK4"),
-        (ModelConfig(left_foot="paw"), r"left_foot 'paw' is not in .*its bodies are torso"),
+        (
+            replace(ModelConfig().card(), left_foot="paw"),
+            r"left_foot 'paw' is not in .*its bodies are torso",
+        ),
     ],
 )
 def test_a_wrong_config_is_explained(config, match):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.urdf import VELOCITY_LIMIT_RAD_S, urdf
 
 # Parses URDF without any code of ours, and does its own forward kinematics.
@@ -23,12 +24,12 @@ CROOKED_ROBOT = Path(__file__).parent / "crooked_robot.xml"
 def model(request: pytest.FixtureRequest) -> RobotModel:
     if request.param == "humanoid":
         return RobotModel()
-    return RobotModel(ModelConfig(path=str(CROOKED_ROBOT), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(CROOKED_ROBOT), left_foot="", right_foot=""))
 
 
 @pytest.fixture(scope="module")
 def crooked() -> RobotModel:
-    return RobotModel(ModelConfig(path=str(CROOKED_ROBOT), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(CROOKED_ROBOT), left_foot="", right_foot=""))
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def model_with_geoms(tmp_path: Path, geoms: str, asset: str = "") -> RobotModel:
             <body name="leg" pos="0 0 -.3" euler="10 20 30"><joint name="hip"/>{geoms}</body></body>
         </worldbody>
         <actuator><motor joint="hip" ctrlrange="-1 1" ctrllimited="true"/></actuator></mujoco>""")
-    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
 
 
 @pytest.mark.parametrize("scale", ["1 1 1", "1 2 3", "-1 2 .5"])

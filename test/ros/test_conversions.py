@@ -95,7 +95,7 @@ def test_the_observations_layout_names_its_blocks(robot, state):
 
 def test_transforms_put_every_link_where_mujoco_does(robot, state):
     tree = LinkTree(robot)
-    encoder = conversions.TransformEncoder(tree, "r2/")
+    encoder = conversions.TransformEncoder(tree, "r2/", has_footprint=True)
     static = conversions.to_static_transforms(tree, "r2/")
     data = mujoco.MjData(robot.mj)
     data.qpos[:] = state.qpos
@@ -123,6 +123,12 @@ def test_transforms_put_every_link_where_mujoco_does(robot, state):
             rotation.to_matrix(quaternion), data.xmat[body].reshape(3, 3), atol=1e-9
         )
     assert {f"r2/{link}" for link in tree.links} <= set(poses)
+    position, quaternion = poses["r2/base_footprint"]
+    np.testing.assert_allclose(position, [*state.base_position[:2], 0.0], atol=1e-9)
+    roll, pitch, yaw = rotation.to_rpy(quaternion)
+    np.testing.assert_allclose(
+        [roll, pitch, yaw], [0.0, 0.0, rotation.heading(state.base_quaternion_wxyz)], atol=1e-9
+    )
 
 
 def test_joint_states_round_trip_by_name_in_any_order(robot, state):

@@ -11,6 +11,7 @@ import pytest
 
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
 from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
@@ -242,7 +243,7 @@ def test_a_wrench_of_some_body_weights_is_taken(robot):
 @pytest.mark.parametrize("path", ["", str(CROOKED_ROBOT)])
 def test_a_wrench_on_any_link_does_the_work_of_its_force_and_torque_there(path):
     """Against finite differences of the links' poses, one degree of freedom after the other."""
-    robot = RobotModel(ModelConfig(path=path, left_foot="", right_foot="") if path else None)
+    robot = RobotModel(ModelConfig(model=path))
     tree = LinkTree(robot)
     random = np.random.default_rng(6)
     qpos = robot.mj.qpos0.copy()
@@ -309,7 +310,7 @@ def test_pushes_on_links_of_one_body_add_up_and_end_by_themselves(robot):
 
 def test_a_robot_falls_at_five_sevenths_of_its_height(robot, tmp_path):
     assert (robot.fall_rule.min_height, robot.fall_rule.max_height) == HEALTHY_HEIGHT_M == (1, 2)
-    crooked = RobotModel(ModelConfig(path=str(CROOKED_ROBOT), left_foot="", right_foot=""))
+    crooked = RobotModel(RobotCard("robot", str(CROOKED_ROBOT), left_foot="", right_foot=""))
     low, high = crooked.fall_rule.min_height, crooked.fall_rule.max_height
     assert (low, high) == pytest.approx((5 / 7, 10 / 7))
     simulation = Simulation(crooked)
@@ -319,7 +320,7 @@ def test_a_robot_falls_at_five_sevenths_of_its_height(robot, tmp_path):
         assert simulation.set_state(qpos, np.zeros(crooked.mj.nv)).fallen == falls
     sunken = tmp_path / "sunken.xml"
     sunken.write_text(CROOKED_ROBOT.read_text().replace('pos=".3 -.2 1"', 'pos=".3 -.2 0"'))
-    robot = RobotModel(ModelConfig(path=str(sunken), left_foot="", right_foot=""))
+    robot = RobotModel(RobotCard("robot", str(sunken), left_foot="", right_foot=""))
     assert not Simulation(robot).state().fallen
 
 

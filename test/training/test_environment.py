@@ -52,7 +52,7 @@ def reference(robot: RobotModel, qpos, qvel, actions, forces=None):
         data.ctrl[:] = action
         if forces is not None:
             data.qfrc_applied[:2] = forces[i]
-        mujoco.mj_step(robot.mj, data, nstep=robot.config.steps_per_control)
+        mujoco.mj_step(robot.mj, data, nstep=robot.card.steps_per_control)
         rows.append((data.qpos.copy(), observe_data(data, mask_cfrc_ext=True)))
     return rows
 

@@ -96,7 +96,7 @@ def test_the_shadow_observer_sees_what_a_robot_publishes():
             state.joint_velocities,
             state.joint_efforts,
         )
-        expected.append(posed.observation())
+        expected.append(observation.observe_data(posed.data()))
     qpos, qvel = (np.array([getattr(s, name) for s in states]) for name in ("qpos", "qvel"))
     observed = PosedObserver(ROBOT).observe(qpos, qvel, efforts)
     np.testing.assert_allclose(observed, expected, rtol=0, atol=1e-9)

@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch")
 from humanoid_mujoco_ros.policy import checkpoint as checkpoints  # noqa: E402
 from humanoid_mujoco_ros.policy.inference import Policy  # noqa: E402
 from humanoid_mujoco_ros.policy.observation import INPUT_NAME, block  # noqa: E402
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel  # noqa: E402
+from humanoid_mujoco_ros.robot.card import RobotCard  # noqa: E402
+from humanoid_mujoco_ros.robot.model import RobotModel  # noqa: E402
 from humanoid_mujoco_ros.simulation.simulation import Simulation  # noqa: E402
 from humanoid_mujoco_ros.training import evaluate, train  # noqa: E402
 from humanoid_mujoco_ros.training.options import TrainOptions  # noqa: E402
@@ -92,7 +93,7 @@ def test_another_robots_height_and_motors_are_its_own(tmp_path):
     # By the humanoid's range of heights it would fall at every step, 6,000 times a minute.
     assert rows[0]["falls_per_minute"] < 60
     assert json.loads((tmp_path / "balance.json").read_text())["symmetric_robot"]
-    robot = RobotModel(ModelConfig(path=str(TERRIER), left_foot="", right_foot=""))
+    robot = RobotModel(RobotCard("robot", str(TERRIER), left_foot="", right_foot=""))
     path = tmp_path / "balance.safetensors"
     policy = Policy(checkpoints.load(path, robot), robot)
     assert policy.checkpoint.action_limit == 1.0

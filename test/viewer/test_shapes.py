@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.robot import rotation
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.card import RobotCard
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
 
@@ -39,7 +40,7 @@ ROBOT_OF_EVERY_SHAPE = """
 def robot(tmp_path):
     path = tmp_path / "robot.xml"
     path.write_text(ROBOT_OF_EVERY_SHAPE)
-    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    return RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
 
 
 @pytest.mark.parametrize(("name", "volume"), [("sphere", 4 / 3 * np.pi), ("box", 8.0)])
@@ -122,7 +123,7 @@ def test_a_robot_of_one_colour_gets_two_along_each_limb_and_dark_ends():
 def test_a_robot_of_several_colours_keeps_them(tmp_path):
     path = tmp_path / "colourful.xml"
     path.write_text(ROBOT_OF_EVERY_SHAPE.replace('type="box"', 'type="box" rgba="1 0.5 0 1"'))
-    robot = RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    robot = RobotModel(RobotCard("robot", str(path), left_foot="", right_foot=""))
     assert colors_by_body(robot) == {
         "trunk": {(255, 128, 0), (128, 128, 128)},
         "limb": {(128, 128, 128)},

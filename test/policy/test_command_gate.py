@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
+from humanoid_mujoco_ros.policy.command_gate import CommandGate, EffortRamp, PositionRamp
 from humanoid_mujoco_ros.policy.config import PolicyConfig
-from humanoid_mujoco_ros.policy.effort_gate import EffortGate
 
-LIMITS = np.array([10.0, 40.0])
+RANGES = np.array([[-10.0, 10.0], [-40.0, 15.0]])
 PERIOD_S = 0.01
 WANTED = [8.0, -20.0]
 """What the policy answers; in the tests it repeats the observation."""
@@ -16,12 +16,12 @@ WANTED = [8.0, -20.0]
 class Robot:
     """Listens or not, and keeps why observations were refused."""
 
-    def __init__(self, **config):
+    def __init__(self, ramp=None, **config):
         config = {"ramp_s": 0.0, "observation_timeout_s": 0.05, **config}
         self.is_listening = True
         self.refused = []
-        self.gate = EffortGate(
-            LIMITS,
+        self.gate = CommandGate(
+            ramp or EffortRamp(RANGES),
             PolicyConfig(**config),
             PERIOD_S,
             lambda values: np.array(values, dtype=float),
@@ -49,7 +49,7 @@ def test_nothing_leaves_before_the_start_and_after_the_stop():
 
 def test_efforts_are_limited_to_each_joints_range():
     command = Robot().gate.on_observation([-99.0, 99.0], 0.0)
-    np.testing.assert_array_equal(command, [-10, 40])
+    np.testing.assert_array_equal(command, [-10, 15])
 
 
 def test_efforts_fade_in_by_the_number_of_commands_however_fast_they_come():
@@ -161,3 +161,32 @@ def test_the_wait_for_the_robot_begins_with_each_start():
     robot.gate.start()
     assert robot.gate.on_observation(WANTED, 100.0) is None
     assert robot.gate.on_tick(101.0) is not None
+
+
+POSE = np.array([0.5, -0.5])
+
+
+def positions(**config):
+    """A gate for positions whose robot is in POSE, whatever it observes."""
+    return Robot(PositionRamp(lambda values: POSE), **config).gate
+
+
+def test_positions_go_from_the_measured_pose_to_the_policys_one():
+    gate = positions(ramp_s=0.04)
+    sent = [gate.on_observation(WANTED, tick * 0.01) for tick in range(6)]
+    shares = np.array([0.25, 0.5, 0.75, 1, 1, 1])[:, None]
+    np.testing.assert_allclose(sent, POSE + shares * (np.array(WANTED) - POSE))
+
+
+def test_positions_end_without_a_word_and_begin_again_with_the_ramp():
+    gate = positions(ramp_s=0.04)
+    gate.on_observation(WANTED, 0.0)
+    assert gate.on_tick(1.0) is None
+    assert gate.watchdog.is_silent
+    again = gate.on_observation(WANTED, 1.1)
+    np.testing.assert_allclose(again, POSE + 0.25 * (np.array(WANTED) - POSE))
+    assert gate.on_conflict("two nodes") is None
+    assert gate.on_observation(WANTED, 1.2) is None
+    gate.on_conflict(None)
+    np.testing.assert_allclose(gate.on_observation(WANTED, 1.3), again)
+    assert gate.stop() is None

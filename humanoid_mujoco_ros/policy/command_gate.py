@@ -1,32 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate that every effort command passes before it leaves policy_node."""
+"""The gate that every command to the joints passes before it leaves policy_node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy.config import PolicyConfig
-from humanoid_mujoco_ros.policy.watchdog import Watchdog
+from humanoid_mujoco_ros.policy.watchdog import Watchdog, timeout_of
 
 Float64Array = NDArray[np.float64]
+Answer = Callable[[Sequence[float]], Float64Array]
+"""From an observation to values (n,), in the order of the commands."""
 
 _MATCH_TIMEOUT_S = {"realtime": 1.0, "lockstep": 5.0}
 """How long the first answer waits for a robot that listens; in lockstep a lost one ends the run."""
 
 
-class EffortGate:
-    """Decides what is commanded when: the policy's efforts, zero effort, or nothing.
+class Ramp(Protocol):
+    """How commands of one kind begin and end."""
 
-    Every method that returns a command returns efforts (n,) [N·m] to send now, or None. While it
-    is started and nothing is wrong, each observation is answered by one command. Zero effort is
+    def rest(self) -> Float64Array | None:
+        """The command (n,) that ends them; None: they just end."""
+
+    def start(self, observation: Sequence[float]) -> None:
+        """Begins at an observation."""
+
+    def blend(self, commands: Float64Array, share: float) -> Float64Array:
+        """What is sent (n,) for `commands` (n,) when a share of the ramp, 0 to 1, is over."""
+
+
+class EffortRamp:
+    """Efforts grow from zero and end with zero; they stay within the joints' ranges."""
+
+    def __init__(self, ranges: Float64Array) -> None:
+        """Takes the least and greatest effort (n, 2) [N·m] of each joint."""
+        self._low, self._high = ranges.T
+
+    def rest(self) -> Float64Array | None:
+        """Zero effort."""
+        zero: Float64Array = np.zeros_like(self._low)
+        return zero
+
+    def start(self, observation: Sequence[float]) -> None:
+        """Efforts begin at zero, whatever was observed."""
+
+    def blend(self, commands: Float64Array, share: float) -> Float64Array:
+        """The share of the limited efforts."""
+        limited: Float64Array = np.clip(commands, self._low, self._high)
+        if share < 1.0:
+            limited = limited * share
+        return limited
+
+
+class PositionRamp:
+    """Positions go from the measured pose to the commanded one.
+
+    They end without a last command: the drives, or the simulation's, know what to do without one.
+    """
+
+    def __init__(self, measured: Answer) -> None:
+        """Takes what finds the joints' positions (n,) [rad] in an observation."""
+        self._measured = measured
+        self._pose: Float64Array = np.zeros(0)
+
+    def rest(self) -> Float64Array | None:
+        """Nothing."""
+        return None
+
+    def start(self, observation: Sequence[float]) -> None:
+        """Keeps the pose in which the robot is."""
+        self._pose = self._measured(observation)
+
+    def blend(self, commands: Float64Array, share: float) -> Float64Array:
+        """A pose on the straight line from the measured one."""
+        if share >= 1.0:
+            return commands
+        pose: Float64Array = self._pose + share * (commands - self._pose)
+        return pose
+
+
+class CommandGate:
+    """Decides what is commanded when: what the policy answers, rest, or nothing.
+
+    Every method that returns a command returns values (n,) to send now, or None. While it is
+    started and nothing is wrong, each observation is answered by one command. The ramp's `rest` is
     sent once when it is stopped, when observations stop coming and when another node commands too,
     and as the answer to an observation that cannot be used. After each of these, and after the
-    start, efforts fade in.
+    start, commands begin with the ramp.
 
-    Efforts fade in by the number of commands, so that the same observations give the same commands
+    The ramp goes by the number of commands, so that the same observations give the same commands
     however fast they come. All other times are those of the steady clock that is passed in [s].
 
     Attributes:
@@ -37,25 +103,25 @@ class EffortGate:
 
     def __init__(
         self,
-        limits: Float64Array,
+        ramp: Ramp,
         config: PolicyConfig,
         period_s: float,
-        policy: Callable[[Sequence[float]], Float64Array],
+        policy: Answer,
         is_robot_listening: Callable[[], bool],
         on_refused: Callable[[Exception], None],
     ) -> None:
         """Is not started.
 
         Args:
-            limits: (n,) [N·m], positive.
-            config: Its ramp, its timeout and its mode.
+            ramp: How commands begin and end.
+            config: The time of the ramp, its timeout and its mode.
             period_s: Time between two commands [s].
-            policy: Efforts (n,) [N·m] that answer an observation; raises what makes it unusable.
+            policy: Commands (n,) that answer an observation; raises what makes it unusable.
             is_robot_listening: Whether a command would be heard.
             on_refused: Takes what `policy` raised.
         """
-        self._limits = limits
-        self._ramp = max(1, round(config.ramp_s / period_s))
+        self._ramp = ramp
+        self._ramp_count = max(1, round(config.ramp_s / period_s))
         self._match_timeout_s = _MATCH_TIMEOUT_S[config.mode]
         self._policy = policy
         self._is_robot_listening = is_robot_listening
@@ -67,7 +133,8 @@ class EffortGate:
         self.is_started = False
         self.conflict: str | None = None
         is_lockstep = config.mode == "lockstep"
-        self.watchdog = Watchdog(0.0 if is_lockstep else config.observation_timeout_s)
+        timeout_s = timeout_of(config.observation_timeout_s, period_s)
+        self.watchdog = Watchdog(0.0 if is_lockstep else timeout_s)
 
     def start(self) -> None:
         """Lets commands through from the next observation on."""
@@ -80,7 +147,7 @@ class EffortGate:
     def stop(self) -> Float64Array | None:
         """Lets nothing through any more."""
         was_started, self.is_started = self.is_started, False
-        return self._zero() if was_started else None
+        return self._rest() if was_started else None
 
     def on_conflict(self, conflict: str | None) -> Float64Array | None:
         """Takes why another node is believed to command too; None: none does."""
@@ -89,7 +156,7 @@ class EffortGate:
         if not begins or not self.is_started:
             return None
         self._waiting = None
-        return self._zero()
+        return self._rest()
 
     def on_observation(self, observation: Sequence[float], now_s: float) -> Float64Array | None:
         """Takes an observation, which waits if the robot does not listen yet."""
@@ -107,7 +174,7 @@ class EffortGate:
             return None
         if self.watchdog.check(now_s):
             self._waiting = None
-            return self._zero()
+            return self._rest()
         return self._answer(now_s)
 
     def _answer(self, now_s: float) -> Float64Array | None:
@@ -122,18 +189,18 @@ class EffortGate:
             return None
         observation, self._waiting = self._waiting, None
         try:
-            return self._fade_in(self._policy(observation))
+            return self._ramped(observation)
         except Exception as error:  # whatever it is, the last command must not stay in force
             self._on_refused(error)
-            return self._zero()
+            return self._rest()
 
-    def _zero(self) -> Float64Array:
+    def _rest(self) -> Float64Array | None:
         self._count = 0
-        return np.zeros_like(self._limits)
+        return self._ramp.rest()
 
-    def _fade_in(self, efforts: Float64Array) -> Float64Array:
-        limited = np.clip(efforts, -self._limits, self._limits)
-        if self._count < self._ramp:
-            self._count += 1
-            limited = limited * (self._count / self._ramp)
-        return limited
+    def _ramped(self, observation: Sequence[float]) -> Float64Array:
+        commands = self._policy(observation)
+        if self._count == 0:
+            self._ramp.start(observation)
+        self._count = min(self._count + 1, self._ramp_count)
+        return self._ramp.blend(commands, self._count / self._ramp_count)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds what would stop the nodes of a graph because of its robot, before one is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of
+from humanoid_mujoco_ros.policy.driver import Driver
+from humanoid_mujoco_ros.robot.joint_map import JointMap
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
+
+
+def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> RobotModel:
+    """Loads the robot as each node will, and the policy as policy_node will.
+
+    Args:
+        everything: Node → its parameters; policy_node is one of them.
+
+    Returns:
+        The robot of policy_node.
+
+    Raises:
+        ValueError: The robot, its joints or the policy cannot be used; the message says why.
+    """
+    robots: dict[ModelConfig, RobotModel] = {}
+    for parameters in everything.values():
+        model = from_parameters(ModelConfig, parameters)
+        robot = robots[model] = robots.get(model) or RobotModel(model)
+        joint_map = parse_joint_map(parameters.get("joint_map", ""), robot)
+        joint_map.command_order(parameters.get("joints", joint_map.driven_joints))
+    driver = everything["policy_node"]
+    robot = robots[from_parameters(ModelConfig, driver)]
+    config = from_parameters(PolicyConfig, driver)
+    name = policy_of(robot.card, config.policy)
+    if name != NO_POLICY:
+        joint_map = JointMap(robot)
+        loaded = Driver(robot, joint_map, joint_map.driven_joints)
+        loaded.load(name, sample=config.action == "sample", seed=config.seed)
+    return robot
+
+
+def stands_by_itself(robot: RobotModel, parameters: Mapping[str, Any]) -> bool:
+    """Whether a robot is to hold its pose in its drives, since no policy is to drive it.
+
+    Args:
+        robot: The robot.
+        parameters: Those of policy_node.
+    """
+    wanted = from_parameters(PolicyConfig, parameters).policy
+    return robot.actuation == "position" and policy_of(robot.card, wanted) == NO_POLICY

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes commands to the joints of a robot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from std_msgs.msg import Float64MultiArray
+
+from humanoid_mujoco_ros.robot.card import Actuation
+from humanoid_mujoco_ros.ros import conversions, peers
+from humanoid_mujoco_ros.ros.topics import COMMANDS
+
+
+class CommandPublisher:
+    """The publisher of one robot's commands; until `open` there is none.
+
+    Attributes:
+        topic: Its topic.
+    """
+
+    def __init__(
+        self, node: Node, actuation: Actuation, mode: Literal["realtime", "lockstep"]
+    ) -> None:
+        """Publishes nothing yet.
+
+        Args:
+            node: Owns the publisher.
+            actuation: Kind of the commands.
+            mode: That of the simulation.
+        """
+        self.topic = COMMANDS[actuation]
+        self._node = node
+        self._is_lockstep = mode == "lockstep"
+        self._publisher: Publisher | None = None
+
+    def open(self) -> None:
+        """Creates the publisher.
+
+        It is a plain one, since the last command of a node that is deactivated must still go out.
+        Not before: it would look like a second node that commands the joints.
+        """
+        self._publisher = self._publisher or self._node.create_publisher(
+            Float64MultiArray, self.topic, 1
+        )
+
+    def send(self, commands: NDArray[np.float64] | None) -> None:
+        """Publishes commands (n,) in the order of the topic; None: nothing."""
+        if commands is not None and self._publisher is not None:
+            self._publisher.publish(conversions.to_commands(commands))
+
+    def is_heard(self) -> bool:
+        """Whether a robot would hear a command."""
+        if self._is_lockstep:
+            # A recorder, say, that listens earlier must not be taken for the simulation.
+            return bool(peers.robots(self._node, self.topic))
+        return self._publisher is not None and self._publisher.get_subscription_count() > 0

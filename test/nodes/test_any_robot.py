@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every robot of a card on the real graph; the Unitree G1 driven by cmd_vel."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from tf2_msgs.msg import TFMessage
+
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.ros import conversions
+
+pytestmark = pytest.mark.processes
+
+DEPTH = QoSProfile(depth=5000)
+NEEDED = ("mjlab", "holosoma_inference", "onnxruntime")
+missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+needs_g1 = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+G1 = {"robot": "g1", "mode": "lockstep"}
+# Lockstep runs ahead of a client on a busy machine.
+PATIENT = {"cmd_vel_timeout": 2.0}
+LAG_S = 4.0
+"""Longer than a command takes to have its effect."""
+
+
+def seconds(message):
+    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+
+
+def pose(message):
+    base = conversions.from_odometry(message)
+    return base.position, rotation.heading(base.quaternion_wxyz)
+
+
+class Drive:
+    """A client that commands a velocity again and again, in time with the states that it hears."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.odometry = []
+        self.publisher = graph.node.create_publisher(Twist, "cmd_vel", 1)
+        self.velocity = None
+        graph.node.create_subscription(Odometry, "odom", self.on_odom, DEPTH)
+
+    def on_odom(self, message):
+        self.odometry.append(message)
+        if self.velocity is not None and len(self.odometry) % 5 == 0:
+            self.publisher.publish(conversions.to_twist(np.array(self.velocity)))
+
+    def run(self, velocity, duration_s):
+        """Commands a velocity; returns the odometry of a span that begins when it has its effect.
+
+        None: it commands nothing.
+        """
+        self.velocity = velocity
+        self.graph.spin_until(lambda: self.odometry)
+        start_s = seconds(self.odometry[-1]) + LAG_S
+        self.graph.spin_until(lambda: seconds(self.odometry[-1]) >= start_s + duration_s, 120.0)
+        return [m for m in self.odometry if seconds(m) >= start_s]
+
+
+def mean_motion(odometry):
+    """Mean forward speed [m/s] along the heading, and mean yaw rate [rad/s]."""
+    forward = np.mean([m.twist.twist.linear.x for m in odometry])
+    yaw = np.unwrap([pose(m)[1] for m in odometry])
+    return forward, (yaw[-1] - yaw[0]) / (seconds(odometry[-1]) - seconds(odometry[0]))
+
+
+@needs_g1
+@pytest.mark.parametrize("policy", ["g1_fastsac", "g1_ppo"])
+def test_the_g1_walks_and_turns_as_commanded_and_stands_when_its_client_dies(graph, policy):
+    health = graph.health()
+    drive = Drive(graph)
+    graph.start("simulation_node", {**G1, "on_fall": "stay"})
+    graph.start("policy_node", {**G1, **PATIENT, "policy": policy})
+    assert mean_motion(drive.run((0.8, 0.0, 0.0), 4.0))[0] >= 0.4
+    assert mean_motion(drive.run((0.0, 0.0, 0.8), 4.0))[1] >= 0.5
+    drive.run((0.8, 0.0, 0.0), 1.0)
+    still = drive.run(None, 2.0)
+    places = np.array([pose(m)[0] for m in still])
+    assert np.ptp(places[:, :2], axis=0).max() < 0.05
+    assert places[:, 2].min() > 0.7
+    assert health.value("simulation_node", "episode") == "0"
+
+
+@needs_g1
+def test_the_g1_stands_for_a_minute_twice_on_the_same_trajectory(graph):
+    def trajectory():
+        states = graph.listen(JointState, "joint_states", DEPTH)
+        simulation = graph.start("simulation_node", {**G1, "duration": 60.0, "seed": 3})
+        graph.spin_until(lambda: graph.node.count_publishers("joint_states"))
+        policy = graph.start("policy_node", G1)
+        graph.spin_until(lambda: simulation.poll() is not None, 120.0)
+        graph.spin_for(0.3)
+        output, _ = simulation.communicate()
+        assert "3000 steps since the last reset" in output  # so it did not fall
+        policy.kill()
+        policy.wait()
+        return {seconds(m): np.array([m.position, m.velocity, m.effort]) for m in states}
+
+    first, second = trajectory(), trajectory()
+    common = first.keys() & second.keys()
+    assert len(common) >= 1500
+    for stamp in common:
+        np.testing.assert_array_equal(first[stamp], second[stamp])
+
+
+@needs_g1
+def test_commands_beyond_the_policys_ranges_are_clipped_and_nonsense_is_refused(graph):
+    health = graph.health()
+    drive = Drive(graph)
+    graph.start("simulation_node", {**G1, "on_fall": "stay"})
+    policy = graph.start("policy_node", {**G1, **PATIENT})
+    drive.run((50.0, 0.0, 0.0), 1.0)
+    graph.spin_until(lambda: health.value("policy_node", "command_clipped") == "True")
+    assert health.value("policy_node", "command") == "50 0 0"
+    drive.run((float("nan"), 0.0, 0.0), 1.0)
+    graph.spin_until(lambda: "velocity command" in health.value("policy_node", "last_rejection"))
+    policy.terminate()
+    output, _ = policy.communicate(timeout=60)
+    assert output.count("is clipped to its ranges") == 1
+    assert "Traceback" not in output
+
+
+@needs_g1
+def test_go1_stands_in_its_drives_without_a_policy(graph):
+    health = graph.health()
+    odometry = graph.listen(Odometry, "odom", DEPTH)
+    parameters = {"robot": "go1", "policy": "none"}
+    graph.start("simulation_node", {"robot": "go1", "hold_until_command": False})
+    graph.start("policy_node", parameters)
+    graph.spin_until(lambda: odometry and seconds(odometry[-1]) > 5.0)
+    assert odometry[-1].pose.pose.position.z > 0.2
+    graph.spin_until(lambda: "not active" in health.messages.get("policy_node", ""))
+    assert graph.node.count_publishers("position_controller/commands") == 0
+
+
+@pytest.mark.parametrize("robot", ["ant", "walker2d", "half_cheetah", "hopper"])
+def test_gymnasiums_other_robots_live_on_the_graph(graph, robot):
+    states = graph.listen(JointState, "joint_states", DEPTH)
+    odometry = graph.listen(Odometry, "odom", DEPTH)
+    tf = graph.listen(TFMessage, "/tf", DEPTH)
+    graph.start("simulation_node", {"robot": robot})
+    graph.spin_until(lambda: len(states) > 20 and odometry and tf)
+    assert np.isfinite(states[-1].position).all()
+    frames = {transform.child_frame_id for transform in tf[-1].transforms}
+    assert ("base_footprint" in frames) == (robot == "ant")
