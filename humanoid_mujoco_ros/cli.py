@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "bags.report:ReportOptions", "bags.report:run", "show a recorded run as a page"
     ),
     "urdf": Command("bringup.urdf:UrdfOptions", "bringup.urdf:run", "print the robot's URDF"),
+    "robots": Command("bringup.robots:RobotsOptions", "bringup.robots:run", "list the robots"),
     "policy": Command(
         "bringup.policy_info:PolicyOptions",
         "bringup.policy_info:run",

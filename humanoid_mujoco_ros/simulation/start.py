@@ -32,7 +32,7 @@ class StartConfig:
     """Where an episode starts; changes hold from the next reset on."""
 
     start_posture: str = ""
-    """Empty: as the robot's card says. Else a keyframe of the model, supine (on its back), prone."""
+    """Empty: as the robot's card says; else a keyframe, supine (on its back) or prone."""
     start_pose: Sequence[float] = (0.0, 0.0, 0.0)
     """[x, y, yaw] in metres and radians: how far that posture is moved in the world."""
 
