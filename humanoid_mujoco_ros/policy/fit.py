@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy import terms
+from humanoid_mujoco_ros.policy import locate, policy_file, terms
 from humanoid_mujoco_ros.policy.card import PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
@@ -40,6 +40,27 @@ def check_fits(policy: Checkpoint | TermPolicy, robot: RobotModel) -> None:
         )
     _check_actuation(card, robot)
     _check_input(card, policy.input_size, robot)
+
+
+def fitting_names(robot: RobotModel) -> list[str]:
+    """Names of the policies, shipped or in config/policies, that can drive `robot`.
+
+    Networks of other packages are not loaded: their cards say which robot they drive.
+    """
+    names = []
+    for name in (*locate.shipped_policies(), *locate.named_cards()):
+        try:
+            found = locate.find(name)
+            if found.card:
+                fits = found.card.get("robot") in (robot.name, robot.card.name)
+            else:
+                check_fits(policy_file.load(found, robot), robot)
+                fits = True
+        except CheckpointError:  # another robot's, or not installed
+            continue
+        if fits:
+            names.append(name)
+    return names
 
 
 def _check_joints(card: PolicyCard, robot: RobotModel) -> None:

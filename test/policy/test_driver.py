@@ -260,6 +260,16 @@ def test_an_unknown_term_in_a_file_is_named(drives, tmp_path):
         driver_of(drives, str(path))
 
 
+def test_the_named_policies_that_fit_a_robot_are_known():
+    assert {"walk", "balance"} <= set(fit.fitting_names(RobotModel()))
+    assert "walk" not in fit.fitting_names(RobotModel(load_card("humanoid_v4", CARDS)))
+    for package in ("mjlab", "holosoma_inference"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"the package {package} is not installed: make robots")
+    assert fit.fitting_names(RobotModel(load_card("g1", CARDS))) == ["g1_fastsac", "g1_ppo"]
+    assert fit.fitting_names(RobotModel(load_card("go1", CARDS))) == []
+
+
 def test_sampled_actions_scatter_as_the_policy_says(drives, tmp_path):
     name = linear_policy(tmp_path / "a.safetensors", log_std=np.log([0.2, 0.4]).astype(np.float32))
     driver = driver_of(drives, name)
