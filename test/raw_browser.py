@@ -37,6 +37,11 @@ class RawBrowser:
         """Sends a message of viser's protocol."""
         self.socket.send(msgspec.msgpack.encode({"type": kind, **fields}))
 
+    def hold(self, label: str, frequency: float) -> None:
+        """Says that a button is held, as a browser does so many times per second."""
+        uuid = next(uuid for uuid, name in self._labels.items() if name == label)
+        self.send("GuiButtonHoldMessage", uuid=uuid, frequency=frequency)
+
     def set(self, label: str, value: Any) -> None:
         """Sets the value of a control, or clicks it."""
         self.update(label, {"value": value})

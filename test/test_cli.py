@@ -71,8 +71,10 @@ def test_urdf_prints_the_robot_description(capsys):
 
 
 def test_urdf_of_a_missing_model_is_one_clear_line(capsys):
-    assert cli.main(["urdf", "--model", "nowhere.xml"]) == 2
-    assert capsys.readouterr().err == "error: model file nowhere.xml does not exist\n"
+    assert cli.main(["urdf", "--robot", "nowhere.xml"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: robot 'nowhere.xml' is neither one of ant, g1, go1, ")
+    assert error.count("\n") == 1
 
 
 def test_commands_are_named_when_one_is_unknown(capsys):

@@ -15,6 +15,7 @@ RECORDED = {
     "robot_description": "std_msgs/msg/String",
     "observation": "std_msgs/msg/Float64MultiArray",
     "effort_controller/commands": "std_msgs/msg/Float64MultiArray",
+    "position_controller/commands": "std_msgs/msg/Float64MultiArray",
     "external_wrench": "geometry_msgs/msg/WrenchStamped",
     "force_marker/update": "visualization_msgs/msg/InteractiveMarkerUpdate",
     "force_marker/feedback": "visualization_msgs/msg/InteractiveMarkerFeedback",

@@ -71,7 +71,7 @@ class ViewerNode(GuardedNode):
             config,
             spring,
             self._posed,
-            list(locate.shipped_policies()),
+            [*locate.shipped_policies(), *locate.named_cards()],
             self._simulation,
             PolicyClient(self, self._caller),
         )

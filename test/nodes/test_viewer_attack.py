@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("viser")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import WrenchStamped
+from geometry_msgs.msg import Twist, WrenchStamped
 from raw_browser import RawBrowser
 from rcl_interfaces.msg import Log
 
@@ -82,3 +82,20 @@ def test_the_token_is_printed_in_the_terminal_and_nowhere_else(graph):
     assert len(link) > 20
     assert not any(link in message.msg for message in log)
     assert not any(link in value for value in health.values["viewer_node"].values())
+
+
+def test_a_held_button_of_the_pad_drives_and_a_page_that_goes_stops_the_robot(graph):
+    health, port = graph.health(), free_port()
+    heard = graph.listen(Twist, "cmd_vel", 1000)
+    graph.start("viewer_node", {"port": port})
+    graph.spin_until(lambda: health.messages.get("viewer_node"))
+    browser = RawBrowser(port)
+    graph.spin_until(lambda: browser.listen() or "Forward" in browser.values)
+
+    def hold():
+        browser.hold("Forward", 10)
+        return any(message.linear.x == pytest.approx(0.8) for message in heard)
+
+    graph.spin_until(hold)
+    browser.close()
+    graph.spin_until(lambda: heard[-1].linear.x == 0.0)
