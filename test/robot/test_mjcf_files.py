@@ -23,7 +23,7 @@ def test_an_include_that_is_no_regular_file_is_refused(tmp_path, name):
     (tmp_path / "part.xml").write_text(f'<mujoco><include file="{name}"/></mujoco>')
     path = model(tmp_path, '<include file="part.xml"/>')
     with pytest.raises(ModelError, match=f"{name} is not a regular file"):
-        RobotModel(ModelConfig(path=str(path)))
+        RobotModel(ModelConfig(model=str(path)))
 
 
 def test_an_asset_that_is_a_pipe_is_refused(tmp_path):
@@ -34,7 +34,7 @@ def test_an_asset_that_is_a_pipe_is_refused(tmp_path):
         '<mujoco><compiler meshdir="meshes"/><asset><mesh file="leg.stl"/></asset></mujoco>'
     )
     with pytest.raises(ModelError, match=r"leg\.stl is not a regular file"):
-        RobotModel(ModelConfig(path=str(path)))
+        RobotModel(ModelConfig(model=str(path)))
 
 
 def test_a_file_that_includes_itself_ends(tmp_path):
@@ -51,4 +51,4 @@ def test_endless_copies_are_refused(tmp_path, outer):
         f'<replicate count="{outer}"><replicate count="{inner}">{body}</replicate></replicate>',
     )
     with pytest.raises(ModelError, match="replicates an element 20,000 times"):
-        RobotModel(ModelConfig(path=str(path)))
+        RobotModel(ModelConfig(model=str(path)))
