@@ -67,6 +67,10 @@ torch: python  ## add PyTorch: training, and checkpoints in torch's own format
 robots: python  ## add other robots and policies for them: Unitree G1 and Go1, ONNX files
 	@$(SETUP) robots
 
+.PHONY: interfaces
+interfaces: python  ## add simulation_interfaces, the services that simulators have in common
+	@$(SETUP) interfaces
+
 .PHONY: pins
 pins: all  ## bring the exact pins in line with workspace/requirements/*.in; newer ones: ARGS=--upgrade
 	@cd workspace/requirements && for name in ros runtime dev torch robots; do \
@@ -88,7 +92,7 @@ base: python
 
 .PHONY: all
 all: python
-	@$(SETUP) dev torch robots
+	@$(SETUP) dev torch robots interfaces
 
 .PHONY: python
 python:

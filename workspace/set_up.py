@@ -3,7 +3,7 @@
 
 ROS 2 Jazzy, MuJoCo and the rest come from PyPI, at the exact versions in `requirements/`, into
 `.venv`. On top of them colcon builds tf2_msgs, which PyPI lacks, into `.venv` too, and this package
-into `install/`. Then `. install/setup.sh` gives what it gives where ROS 2 is installed.
+into `install/`; simulation_interfaces, which PyPI lacks as well, only where it is asked for. Then `. install/setup.sh` gives what it gives where ROS 2 is installed.
 
 Each step leaves the digest of what it was made from in `.venv/setup.json`, and is done again only
 when that changes. Standard library only; the syntax is old enough for an old Python to read on to
@@ -33,7 +33,13 @@ LOG_FILE = ROOT / "log" / "setup.log"
 PYTHONS = [(3, 11), (3, 12), (3, 13), (3, 14)]  # what both MuJoCo 4 and the ROS 2 wheels support
 OLDEST_GLIBC = (2, 28)
 
-LAYERS = {"base": ["ros", "runtime"], "dev": ["dev"], "torch": ["torch"], "robots": ["robots"]}
+LAYERS = {
+    "base": ["ros", "runtime"],
+    "dev": ["dev"],
+    "torch": ["torch"],
+    "robots": ["robots"],
+    "interfaces": [],  # nothing to install, simulation_interfaces to build
+}
 LAYER_NAMES = {
     "base": "ROS 2 Jazzy, MuJoCo and the rest (about 150 MB)",
     "dev": "the test and lint tools (about 150 MB)",
@@ -65,7 +71,7 @@ def main() -> None:
     """Brings the workspace up to date."""
     parser = argparse.ArgumentParser(description="Set up .venv and build the workspace.")
     parser.add_argument(
-        "layers", nargs="*", metavar="dev|torch|robots", help="what else to install"
+        "layers", nargs="*", metavar="dev|torch|robots|interfaces", help="what else to install"
     )
     parser.add_argument("--keep-python", action="store_true", help="keep the Python of the .venv")
     options = parser.parse_args()
@@ -105,12 +111,14 @@ def set_up(layers: list, *, keep_python: bool) -> None:
         make_venv()
         state = {"root": str(ROOT), "python": list(sys.version_info[:2])}
 
-    for layer in layers:
+    for layer in filter(LAYERS.get, layers):
         files = [WORKSPACE / "requirements" / f"{name}.txt" for name in LAYERS[layer]]
         do(state, layer, digest(files), lambda layer=layer, files=files: install(layer, files))
 
-    recipe = [Path(__file__), *files_under(WORKSPACE / "tf2_msgs")]
-    do(state, "tf2_msgs", digest(recipe, state["base"]), build_tf2_msgs)
+    for package in ["tf2_msgs", *["simulation_interfaces"] * ("interfaces" in layers)]:
+        recipe = [Path(__file__), *files_under(WORKSPACE / package)]
+        inputs = digest(recipe, state["base"])
+        do(state, package, inputs, lambda package=package: build_messages(package))
 
     recipe = [Path(__file__), ROOT / "package.xml", ROOT / "setup.cfg", ROOT / "setup.py"]
     built = [ROOT / "build" / "humanoid_mujoco_ros", ROOT / "install" / "setup.sh"]
@@ -230,17 +238,17 @@ def install(layer: str, files: list) -> None:
     )
 
 
-def build_tf2_msgs() -> None:
-    """Builds tf2_msgs into `.venv`, beside the message packages that came as wheels."""
+def build_messages(package: str) -> None:
+    """Builds a message package into `.venv`, beside those that came as wheels."""
     python = venv_python()
     check_system(str(python))
-    say("building tf2_msgs")
-    shutil.rmtree(str(ROOT / "build" / "tf2_msgs"), ignore_errors=True)  # it knows old folders
+    say(f"building {package}")
+    shutil.rmtree(str(ROOT / "build" / package), ignore_errors=True)  # it knows old folders
     point_cmake_files_at_venv(python)
     into_venv = ["--merge-install", "--install-base", str(VENV)]
     options = ["-GNinja", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release"]
     options.append(f"-DPython3_EXECUTABLE={python}")
-    colcon_build("tf2_msgs", WORKSPACE / "tf2_msgs", *into_venv, "--cmake-args", *options)
+    colcon_build(package, WORKSPACE / package, *into_venv, "--cmake-args", *options)
 
 
 def point_cmake_files_at_venv(python: Path) -> None:
