@@ -91,6 +91,7 @@ class SimulationNode(GuardedNode):
         """Stops the physics, then the node."""
         self._states.close()
         self._loop.stop()
+        self._control.close()
         self._states.join()
         super().destroy_node()
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ def _guard_service(
     node: GuardedNode, callback: Callable[..., Any], where: str
 ) -> Callable[..., Any]:
     @functools.wraps(callback)
+    async def guarded_coroutine(request: Any, response: Any) -> Any:
+        try:
+            return await callback(request, response)
+        except Exception as error:
+            node.on_service_error(where, request, response, error)
+            return response
+
+    @functools.wraps(callback)
     def guarded(request: Any, response: Any) -> Any:
         try:
             return callback(request, response)
@@ -126,7 +135,7 @@ def _guard_service(
             node.on_service_error(where, request, response, error)
             return response
 
-    return guarded
+    return guarded_coroutine if inspect.iscoroutinefunction(callback) else guarded
 
 
 def _refuse(request: Any, response: Any, reason: str) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.robot.state import Wrench
 
 Float64Array = NDArray[np.float64]
+Result = TypeVar("Result")
 
 _MAX_LATENCIES = 10_000
 """Kept when nobody collects them."""
@@ -45,7 +47,7 @@ class Inbox:
         self._has_answer = False
         self._is_command_awaited = False
         self._wrenches: dict[str, tuple[Wrench, float]] = {}
-        self._requests: deque[tuple[Future[bool], Callable[[], bool]]] = deque()
+        self._requests: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._asked_time_s = time.monotonic()
         self._latencies_s: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._is_closed = False
@@ -69,9 +71,9 @@ class Inbox:
         with self._changed:
             self._wrenches[link] = (wrench, time.monotonic())
 
-    def request(self, action: Callable[[], bool]) -> Future[bool]:
+    def request(self, action: Callable[[], Result]) -> Future[Result]:
         """Has the physics thread run `action` between two ticks."""
-        future: Future[bool] = Future()
+        future: Future[Result] = Future()
         with self._changed:
             if self._is_closed:
                 future.set_exception(RuntimeError("the simulation has ended"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from humanoid_mujoco_ros.simulation.physics_loop import (
     Float64Array,
@@ -32,8 +33,7 @@ class LockstepLoop(PhysicsLoop):
         """Prepares the loop; see PhysicsLoop."""
         super().__init__(simulation, config, on_state, policies)
         self._asked: Peers = frozenset()
-        self._steps_due = 0
-        self._is_reset_due = False
+        self._changes: list[tuple[Callable[[], None], Future[bool]]] = []
 
     # What follows runs in the loop's thread.
 
@@ -41,24 +41,29 @@ class LockstepLoop(PhysicsLoop):
         self._publish(ask=False)
         while not self._inbox.is_closed and not self._is_over():
             self._inbox.serve()
-            if self._status.paused and not self._steps_due and not self._is_reset_due:
+            if self._status.paused and not self._steps and not self._changes:
                 self._inbox.wait(_POLL_S)
             elif self._wait_for_answer():
                 self._answer()
             elif self._status.watchdog == "timeout" and self._config.duration_s:
                 return  # nobody may be watching a run of fixed length
 
-    def _step_paused(self) -> None:
-        self._steps_due += 1
-
-    def _reset(self) -> bool:
-        if self._asked and not self._status.error:
-            # The answer under way belongs to the old state; it is awaited and dropped.
-            self._is_reset_due = True
-        else:
-            self._begin_episode()
-            self._publish(ask=bool(self._asked))
+    def _change(self, action: Callable[[], None], done: Future[bool]) -> bool:
+        self._changes.append((action, done))
+        # The answer under way belongs to the old state; it is awaited and dropped.
+        if not self._asked or self._status.error:
+            self._make_changes(ask=bool(self._asked))
         return True
+
+    def _make_changes(self, *, ask: bool) -> None:
+        changes, self._changes = self._changes, []
+        for action, done in changes:
+            self._apply(action, done)
+        self._publish(ask=ask)
+
+    def _unanswered(self) -> list[Future[bool]]:
+        changes, self._changes = self._changes, []
+        return [*super()._unanswered(), *(done for _, done in changes)]
 
     def _next_command(self) -> Float64Array | None:
         command = self._inbox.take_command()
@@ -67,13 +72,17 @@ class LockstepLoop(PhysicsLoop):
 
     def _answer(self) -> None:
         """Does what was waiting for the command."""
-        if self._is_reset_due:
-            self._is_reset_due = False
-            self._begin_episode()
-            self._publish(ask=True)
+        if self._changes:
+            self._make_changes(ask=True)
         else:
-            self._steps_due = max(0, self._steps_due - 1)
             self._tick()
+
+    def _give_up(self) -> None:
+        """Answers those who wait for a command that does not come."""
+        if self._changes:
+            self._make_changes(ask=bool(self._asked))
+        for step in self._unanswered():
+            step.set_exception(TimeoutError(self._status.error))
 
     def _wait_for_answer(self) -> bool:
         """Waits for the command that answers the state.
@@ -102,5 +111,6 @@ class LockstepLoop(PhysicsLoop):
                     error="lockstep: no command answered the observation within "
                     f"{self._config.lockstep_timeout_s:g} s",
                 )
+                self._give_up()
                 return False
         return False

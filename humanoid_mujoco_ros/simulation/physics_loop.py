@@ -11,21 +11,24 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import RobotState, Wrench
 from humanoid_mujoco_ros.simulation.inbox import Inbox
-from humanoid_mujoco_ros.simulation.simulation import Simulation
+from humanoid_mujoco_ros.simulation.simulation import BaseMotion, Simulation
 
 Float64Array = NDArray[np.float64]
 Peers = frozenset[Hashable]
+Result = TypeVar("Result")
 
 WRENCH_TIMEOUT_S = 0.2
 """How long an external wrench acts after its last message, unless the parameter says otherwise."""
@@ -73,6 +76,8 @@ class LoopStatus:
     """A snapshot of the loop."""
 
     paused: bool = False
+    stopped: bool = False
+    """Paused in an initial state, by `halt`, and no tick since."""
     watchdog: Literal["waiting", "ok", "timeout"] = "waiting"
     """waiting: no command yet; timeout: none for too long, so the effort is zero."""
     ticks: int = 0
@@ -123,6 +128,8 @@ class PhysicsLoop(ABC):
         self._on_state = on_state
         self._policies = policies
         self._inbox = Inbox()
+        self._steps: deque[Future[bool] | None] = deque()
+        """Ticks to make although time stands still; None: nobody waits for it."""
         self._wrench_times_s: dict[str, float] = {}
         self._fall_time_ns: int | None = None
         self._status = LoopStatus()
@@ -144,6 +151,16 @@ class PhysicsLoop(ABC):
     def finished(self) -> bool:
         """The loop has ended: it was stopped or its duration is over."""
         return not self._thread.is_alive()
+
+    @property
+    def robot(self) -> RobotModel:
+        """The robot that is simulated."""
+        return self._simulation.robot
+
+    @property
+    def status(self) -> LoopStatus:
+        """The status, without latencies."""
+        return self._status
 
     @property
     def real_time_factor(self) -> float:
@@ -179,6 +196,43 @@ class PhysicsLoop(ABC):
         """
         return self._inbox.request(self._single_step)
 
+    def advance(self) -> Future[bool]:
+        """As `step`, but answers once the tick is over; a TimeoutError if no command comes for it.
+
+        A robot that a policy drives gets its command in real time, too.
+        """
+        return self._promise(lambda done: self._single_step(done))
+
+    def withdraw(self, step: Future[bool]) -> None:
+        """Takes back a step of `advance` that has not been made; its answer then is False."""
+        self._inbox.request(lambda: self._withdraw(step))
+
+    def restart(self) -> Future[bool]:
+        """As `reset`, but answers once the new episode has begun."""
+        return self._promise(lambda done: self._change(self._begin_episode, done))
+
+    def halt(self) -> Future[bool]:
+        """Pauses and starts a new episode; False when that was so already."""
+        return self._promise(self._halt)
+
+    def place_base(self, motion: BaseMotion) -> Future[bool]:
+        """Puts the base elsewhere, in lockstep once the command under way has come.
+
+        The answer is a ValueError where the base cannot be there.
+        """
+        return self._promise(lambda done: self._change(lambda: self._place_base(motion), done))
+
+    def start_at(self, qpos: Float64Array) -> Future[bool]:
+        """Begins later episodes at `qpos` (nq,), before noise; the first one too before `start`."""
+        if self._thread.ident is None:
+            self._simulation.start_qpos = qpos
+            self._begin_episode()
+        return self._inbox.request(lambda: self._start_at(qpos))
+
+    def read(self, reading: Callable[[Simulation], Result]) -> Future[Result]:
+        """What `reading` finds in the simulation between two ticks; it must change nothing."""
+        return self._inbox.request(lambda: reading(self._simulation))
+
     def reset(self) -> Future[bool]:
         """Starts a new episode; in lockstep once the command under way has come."""
         return self._inbox.request(self._reset)
@@ -198,12 +252,29 @@ class PhysicsLoop(ABC):
         """The command (n,) of the next tick, see `Simulation.step`; None: there is none."""
 
     @abstractmethod
-    def _step_paused(self) -> None:
-        """Makes one tick although time stands still."""
+    def _change(self, action: Callable[[], None], done: Future[bool]) -> bool:
+        """Changes the state, now or after the command under way, and publishes it."""
 
-    @abstractmethod
     def _reset(self) -> bool:
-        """Starts a new episode, now or after the command under way."""
+        return self._change(self._begin_episode, Future())
+
+    def _promise(self, action: Callable[[Future[bool]], object]) -> Future[bool]:
+        """Has the physics thread run `action`, which sees to it that the future gets its answer."""
+        done: Future[bool] = Future()
+
+        def forward(request: Future[Any]) -> None:
+            error = request.exception()
+            if error is not None:
+                done.set_exception(error)
+
+        self._inbox.request(lambda: action(done)).add_done_callback(forward)
+        return done
+
+    def _unanswered(self) -> list[Future[bool]]:
+        """Takes the promises that nothing will answer any more."""
+        steps = [step for step in self._steps if step is not None]
+        self._steps = deque(step for step in self._steps if step is None)
+        return steps
 
     def _run(self) -> None:
         try:
@@ -213,21 +284,50 @@ class PhysicsLoop(ABC):
             self._update(error=f"the simulation broke down: {type(error).__name__}: {error}")
         self._inbox.close()
         self._inbox.serve()
+        for promise in self._unanswered():
+            promise.set_exception(RuntimeError("the simulation has ended"))
 
     def _is_over(self) -> bool:
         duration_ns = self._config.duration_s * 1e9
         return duration_ns > 0 and self._state.time_ns - self._start_ns >= duration_ns
 
     def _set_paused(self, *, paused: bool) -> bool:
-        if self._status.paused == paused:
+        if self._status.paused == paused and not self._status.stopped:
             return False
-        self._update(paused=paused)
+        self._update(paused=paused, stopped=False)
         return True
 
-    def _single_step(self) -> bool:
+    def _halt(self, done: Future[bool]) -> None:
+        if self._status.stopped:
+            done.set_result(False)
+            return
+        self._update(paused=True)
+        self._change(self._stop, done)
+
+    def _stop(self) -> None:
+        self._begin_episode()
+        self._update(paused=True, stopped=True)
+
+    def _single_step(self, done: Future[bool] | None = None) -> bool:
         if self._status.paused:
-            self._step_paused()
+            self._steps.append(done)
+        elif done is not None:
+            done.set_result(False)
         return self._status.paused
+
+    def _withdraw(self, step: Future[bool]) -> None:
+        if step in self._steps:
+            self._steps.remove(step)
+            step.set_result(False)
+
+    def _place_base(self, motion: BaseMotion) -> None:
+        self._state = self._simulation.place_base(motion)
+        self._inbox.take_command()  # it is no answer to this state
+        self._update(stopped=False)
+
+    def _start_at(self, qpos: Float64Array) -> bool:
+        self._simulation.start_qpos = qpos
+        return True
 
     def _begin_episode(self) -> None:
         self._state = self._simulation.reset()
@@ -243,9 +343,12 @@ class PhysicsLoop(ABC):
         except FloatingPointError as error:
             self._update(divergences=self._status.divergences + 1, last_divergence=str(error))
             self._begin_episode()
-        self._update(ticks=self._status.ticks + 1)
+        self._update(ticks=self._status.ticks + 1, stopped=False)
         self._reset_after_fall()
         self._publish(ask=True)
+        step = self._steps.popleft() if self._steps else None
+        if step is not None:
+            step.set_result(True)
 
     def _update_wrenches(self) -> None:
         for link, (wrench, time_s) in self._inbox.take_wrenches().items():
@@ -272,6 +375,15 @@ class PhysicsLoop(ABC):
     def _publish(self, *, ask: bool) -> None:
         self._inbox.mark_asked()
         self._on_state(self._state, ask=ask)
+
+    @staticmethod
+    def _apply(action: Callable[[], None], done: Future[bool]) -> None:
+        try:
+            action()
+        except ValueError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(True)
 
     def _update(self, **changes: object) -> None:
         # Only this thread writes; the others read the whole snapshot at once.

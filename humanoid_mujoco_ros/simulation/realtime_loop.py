@@ -70,7 +70,8 @@ class RealTimeLoop(PhysicsLoop):
         self._deadline_s = time.monotonic() + self._period_s
         while not self._is_over():
             self._inbox.serve()
-            self._wait_for_tick()
+            if not self._steps:
+                self._wait_for_tick()
             if self._inbox.is_closed:
                 return
             if self._is_standing() or not self._wait_for_answer():
@@ -80,13 +81,10 @@ class RealTimeLoop(PhysicsLoop):
 
     def _is_standing(self) -> bool:
         is_holding = self._config.hold_until_command and self._inbox.command is None
-        return self._status.paused or is_holding
+        return not self._steps and (self._status.paused or is_holding)
 
-    def _step_paused(self) -> None:
-        self._tick()
-
-    def _reset(self) -> bool:
-        self._begin_episode()
+    def _change(self, action: Callable[[], None], done: Future[bool]) -> bool:
+        self._apply(action, done)
         self._publish(ask=True)
         return True
 
@@ -115,6 +113,10 @@ class RealTimeLoop(PhysicsLoop):
                 continue
             self._inbox.wait(min(remaining_s, repeat_s) if repeat_s > 0 else remaining_s)
             self._inbox.serve()
+            if self._steps:
+                # A single step has no pace.
+                self._deadline_s = time.monotonic() + self._period_s
+                return
         now_s = time.monotonic()
         if now_s - self._deadline_s > self._period_s:
             self._update(overruns=self._status.overruns + 1)
@@ -141,7 +143,7 @@ class RealTimeLoop(PhysicsLoop):
             self._no_wait_until_s = start_s + _NO_WAIT_S
             return True
         now_s = time.monotonic()
-        while now_s < end_s and not self._inbox.is_closed and not self._status.paused:
+        while now_s < end_s and not self._inbox.is_closed and not self._is_standing():
             if self._inbox.wait_for_answer(end_s - now_s):
                 break
             self._inbox.serve()
@@ -155,7 +157,7 @@ class RealTimeLoop(PhysicsLoop):
             command_waits=self._status.command_waits + 1,
             command_waited_s=self._status.command_waited_s + now_s - start_s,
         )
-        return not self._status.paused
+        return not self._is_standing()
 
     def _set_pace(self, config: LoopConfig) -> bool:
         self._config = config

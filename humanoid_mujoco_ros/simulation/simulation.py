@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy.observation import observe_data
+from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
@@ -26,6 +27,8 @@ CONTROL_COST_WEIGHT = 0.1
 Float64Array = NDArray[np.float64]
 
 _STANDARD_GRAVITY = 9.81
+_NEAR = 1e-6
+"""How far from the pose [m, rad] or twist [m/s, rad/s] that is asked for the base may be."""
 _reported: set[str] = set()
 
 
@@ -64,6 +67,20 @@ class SimulationConfig:
         check_ranges(self)
 
 
+@dataclass(frozen=True)
+class BaseMotion:
+    """Where base_link is in the world and how it moves, all in the axes of the world."""
+
+    position: Float64Array
+    """(3,) [m]."""
+    quaternion_wxyz: Float64Array
+    """(4,)."""
+    linear_velocity: Float64Array
+    """(3,) [m/s] of the origin of base_link."""
+    angular_velocity: Float64Array
+    """(3,) [rad/s]."""
+
+
 class Simulation:
     """Steps the robot through control ticks.
 
@@ -77,10 +94,12 @@ class Simulation:
         Attributes:
             robot: The model.
             config: The configuration.
+            start_qpos: (nq,) [m, rad] pose in which an episode starts, before noise.
             largest_wrench: Largest force [N] and torque [N·m] of an external wrench.
         """
         self.robot = robot
         self.config = config or SimulationConfig()
+        self.start_qpos = robot.start_qpos
         self._actuators = actuators_of(robot)
         self._model = self._actuators.model
         self._data = mujoco.MjData(self._model)
@@ -124,7 +143,7 @@ class Simulation:
         m, d = self._model, self._data
         scale = self.config.reset_noise_scale
         mujoco.mj_resetData(m, d)
-        d.qpos[:] = self.robot.start_qpos
+        d.qpos[:] = self.start_qpos
         self._actuators.reset(d)
         d.qpos[:] += self._random.uniform(-scale, scale, size=m.nq)
         d.qvel[:] += self._random.uniform(-scale, scale, size=m.nv)
@@ -150,6 +169,51 @@ class Simulation:
         d.cfrc_ext[:] = 0.0
         self._begin_episode()
         return self.state()
+
+    def place_base(self, motion: BaseMotion) -> RobotState:
+        """Puts the base elsewhere; the joints stay as they are, and the episode goes on.
+
+        Raises:
+            ValueError: The base's joints do not let it be there, or move so; nothing has changed.
+        """
+        m, d, base = self._model, self._data, self.robot.base
+        qpos, qvel = d.qpos.copy(), d.qvel.copy()
+        to_base = rotation.conjugate(rotation.normalized(motion.quaternion_wxyz))
+        base.set_pose(qpos, motion.position, motion.quaternion_wxyz)
+        position, quaternion = base.pose(qpos)
+        turn = rotation.multiply(to_base, quaternion)[1:]
+        if np.abs(position - motion.position).max() > _NEAR or np.abs(turn).max() > _NEAR:
+            raise ValueError(
+                f"the base of {self.robot.card.name} cannot be at that pose: its joints do not "
+                "let it"
+            )
+        twist = np.stack((motion.linear_velocity, motion.angular_velocity))
+        wanted = rotation.rotate(to_base, twist)
+        base.set_twist(qpos, qvel, *wanted)
+        if np.abs(np.stack(base.twist(qpos, qvel, quaternion)) - wanted).max() > _NEAR:
+            raise ValueError(
+                f"the base of {self.robot.card.name} cannot move so: its joints do not let it"
+            )
+        d.qpos[:], d.qvel[:] = qpos, qvel
+        d.qacc_warmstart[:] = 0.0
+        mujoco.mj_forward(m, d)
+        self._x_com = self._center_of_mass_x()  # or the next reward would be for the jump
+        return self.state()
+
+    def base_acceleration(self) -> tuple[Float64Array, Float64Array]:
+        """Linear (3,) [m/s²] and angular (3,) [rad/s²] acceleration of base_link in the world.
+
+        As everything that MuJoCo derives, it belongs to the start of the last physics step.
+        """
+        if self.robot.base.body == 0:
+            return np.zeros(3), np.zeros(3)
+        acceleration = np.empty(6)
+        kind = mujoco.mjtObj.mjOBJ_XBODY
+        mujoco.mj_objectAcceleration(
+            self._model, self._data, kind, self.robot.base.body, acceleration, 0
+        )
+        # MuJoCo has gravity as an acceleration of the world.
+        return acceleration[3:] + self._model.opt.gravity, acceleration[:3]
 
     def step(self, command: Float64Array | None) -> RobotState:
         """Advances one control period with the command held.
