@@ -3,7 +3,8 @@
 
 ROS 2 Jazzy, MuJoCo and the rest come from PyPI, at the exact versions in `requirements/`, into
 `.venv`. On top of them colcon builds tf2_msgs, which PyPI lacks, into `.venv` too, and this package
-into `install/`; simulation_interfaces, which PyPI lacks as well, only where it is asked for. Then `. install/setup.sh` gives what it gives where ROS 2 is installed.
+into `install/`; simulation_interfaces, which PyPI lacks as well, only where it is asked for. Then
+`. install/setup.sh` gives what it gives where ROS 2 is installed.
 
 Each step leaves the digest of what it was made from in `.venv/setup.json`, and is done again only
 when that changes. Standard library only; the syntax is old enough for an old Python to read on to
