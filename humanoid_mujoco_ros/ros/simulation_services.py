@@ -142,7 +142,7 @@ class SimulationServices(GuardedNode):
             answer(response, error.code, str(error))
         elif isinstance(error, ValueError | TimeoutError):
             answer(response, Result.RESULT_OPERATION_FAILED, str(error))
-        elif self._loop.finished:
+        elif self._loop.has_ended:
             answer(response, Result.RESULT_INCORRECT_STATE, str(error))
         else:
             line = self.callback_errors.add(where, error)
@@ -274,7 +274,7 @@ class SimulationServices(GuardedNode):
         return int(paused if status.paused else SimulationState.STATE_PLAYING)
 
     def _check_paused(self) -> None:
-        if self._loop.finished:
+        if self._loop.has_ended:
             raise Refusal(Result.RESULT_INCORRECT_STATE, "the simulation has ended")
         if not self._loop.status.paused:
             raise Refusal(Result.RESULT_OPERATION_FAILED, _RUNNING)

@@ -153,6 +153,11 @@ class PhysicsLoop(ABC):
         return not self._thread.is_alive()
 
     @property
+    def has_ended(self) -> bool:
+        """The loop takes no more requests."""
+        return self._inbox.is_closed
+
+    @property
     def robot(self) -> RobotModel:
         """The robot that is simulated."""
         return self._simulation.robot

@@ -32,7 +32,8 @@ class StartConfig:
     """Where an episode starts; changes hold from the next reset on."""
 
     start_posture: str = ""
-    """Empty: as the robot's card says; else a keyframe, supine (on its back) or prone."""
+    """Empty: as the robot's card says; or the name of a keyframe of its model, or supine (lying on
+    its back), or prone (lying on its front)."""
     start_pose: Sequence[float] = (0.0, 0.0, 0.0)
     """[x, y, yaw] in metres and radians: how far that posture is moved in the world."""
 
