@@ -132,7 +132,7 @@ def test_efforts_that_are_not_finite_never_leave(graph, robot, tmp_path):
     for _ in range(3):
         np.testing.assert_array_equal(stand_in.ask(observation), np.zeros(17))
     graph.spin_until(lambda: health.value("policy_node", "rejected_messages") == "3")
-    assert "the policy's effort is not finite: value" in health.value(
+    assert "the policy's answer is not finite: value" in health.value(
         "policy_node", "last_rejection"
     )
     assert health.levels["policy_node"] == 2
