@@ -100,7 +100,7 @@ class Attack:
         yield
         self._progress.update(task, total=1, completed=1)
 
-    def _add(self, what: str, how_many: object, held: str, ok: bool = True) -> None:
+    def _add(self, what: str, how_many: object, held: str, *, ok: bool = True) -> None:
         self.rows.append(Row(what, str(how_many), held, ok))
 
     def _attack_by_messages(self, duration_s: float) -> dict[str, float]:
@@ -141,7 +141,7 @@ class Attack:
         self._add("commands of a stranger", flood.commands, "refused; the policy came back")
         self._add("names on /diagnostics", flood.named, "see the memory below")
         held = f"{calls.answered} answered"
-        self._add("calls of every service", calls.made, held, calls.answered == calls.made)
+        self._add("calls of every service", calls.made, held, ok=calls.answered == calls.made)
         self._add("bogus values, drags and bytes on the page", self._on_page, "refused")
 
     def _attack_by_stops(self, duration_s: float) -> None:
@@ -158,7 +158,7 @@ class Attack:
             held = f"zero effort within {worst_s:.3f} s"
             if stop == stops.kill:
                 held += f"; driven again within {stops.longest_absence_s:.1f} s"
-            self._add(what, len(times_s), held, worst_s <= self._options.stop_s)
+            self._add(what, len(times_s), held, ok=worst_s <= self._options.stop_s)
         self._stage.faults += stops.faults
 
     def _attack_by_states(self, duration_s: float) -> None:
@@ -166,11 +166,11 @@ class Attack:
             found = attack_states(self._stage, duration_s)
         for what, (states, last_s) in found.items():
             if last_s is None:
-                self._add(f"frozen states whose stamps {what}", 0, "no policy to stop", False)
+                self._add(f"frozen states whose stamps {what}", 0, "no policy to stop", ok=False)
                 continue
             held = f"zero effort within {last_s:.3f} s"
             ok = last_s <= self._options.stop_s
-            self._add(f"frozen states whose stamps {what}", states, held, ok)
+            self._add(f"frozen states whose stamps {what}", states, held, ok=ok)
 
     def _attack_by_files(self, duration_s: float) -> None:
         stage = self._stage
@@ -178,7 +178,7 @@ class Attack:
         with self._task("mutilated files"):
             files.run(duration_s)
         held = "; ".join(files.faults) or "each ended in a report or in one line"
-        self._add("mutilated bags, models and policies", files.count, held, not files.faults)
+        self._add("mutilated bags, models and policies", files.count, held, ok=not files.faults)
 
     def _judge(self, duration_s: float, growth: dict[str, float]) -> None:
         stage, is_long = self._stage, self._options.minutes >= _JUDGED_FROM_MIN
