@@ -20,7 +20,7 @@ INTEGERS = (0, 1, -1, 2, 5, 99, 127, -128, 255, 2**15, 2**31 - 1, -(2**31), 2**3
 TEXTS = ("", " ", "n/a", "nan", "1e999", "bogus", "/", "~", "../../..", "a" * 300, "\x1b[31mred")
 SIZES = (0, 1, 3, 16, 18, 377, 5000)
 _LONG = 100_000
-SELDOM, OFTEN = 0.003, 0.05
+SELDOM, OFTEN = 0.003, 0.015
 """Shares of values that are very long: each costs as much as hundreds of others."""
 _MAX_DEPTH = 6
 _UNFIT = (AssertionError, AttributeError, OverflowError, SystemError, TypeError, ValueError)
