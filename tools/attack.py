@@ -20,6 +20,7 @@ import tyro
 from attacks.calls import Calls
 from attacks.files import Files
 from attacks.messages import Flood
+from attacks.mutations import OFTEN, SELDOM
 from attacks.page import attack_page
 from attacks.stage import Stage
 from attacks.states import attack_states
@@ -110,6 +111,8 @@ class Attack:
         before: dict[str, Memory] = {}
         for index in range(rounds):
             name = f"round {index + 1} of {rounds}"
+            # DDS keeps room for the longest messages that it has had; let it have them at first.
+            self._stage.mutator.long_share = OFTEN if index == 0 else SELDOM
             with self._task(f"{name}: malformed messages"):
                 self._rates_hz.append(self._flood.run(2 * part_s, self._options.rate))
             with self._task(f"{name}: a stranger commands"):

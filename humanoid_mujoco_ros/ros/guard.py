@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rclpy.logging
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.clock import Clock, ClockType
+from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
 from rclpy.service import Service
 from rclpy.subscription import Subscription
@@ -66,6 +68,8 @@ class GuardedNode(Node):
         """Takes what Node takes."""
         self.callback_errors = CallbackErrors(self.get_logger)
         super().__init__(*args, **kwargs)
+        # rcl writes what a call of get_type_description asks for, however long, for each call.
+        rclpy.logging.set_logger_level("rcl", LoggingSeverity.FATAL)
         # A managed node makes its services without create_service.
         for service in self.services:
             if not hasattr(service.callback, "__wrapped__"):

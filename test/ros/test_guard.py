@@ -16,6 +16,7 @@ from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
+from type_description_interfaces.srv import GetTypeDescription
 
 from humanoid_mujoco_ros.ros.diagnostics import DiagnosticsPublisher, Health
 from humanoid_mujoco_ros.ros.guard import GuardedNode
@@ -72,6 +73,13 @@ def test_bytes_that_are_no_message_are_counted_and_flood_no_log(graph, node, cap
     assert [list(message.data) for message in heard] == [[3.0]]
     assert "bytes are no std_msgs/Float64MultiArray" in node.callback_errors.last
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_call_for_a_type_that_does_not_exist_writes_no_line(graph, node, capfd):
+    request = GetTypeDescription.Request(type_name="x", type_hash="y" * 10_000)
+    answer = graph.call(GetTypeDescription, "clumsy/get_type_description", request)
+    assert not answer.successful
+    assert "y" * 400 not in capfd.readouterr().err
 
 
 def test_a_timer_goes_on(graph, node):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -111,14 +110,15 @@ class Files:
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int | None, int]:
     """Exit status, None: it had to be killed; and the most memory that it had."""
-    deadline_s = time.monotonic() + _TIMEOUT_S
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage.ru_maxrss * 1024
+    deadline_s, most = time.monotonic() + _TIMEOUT_S, 0
+    while process.poll() is None:
+        # The kernel's own figure at the end counts this process, too, of which it is a copy.
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                most = int(line.split()[1]) * 1024
         if time.monotonic() > deadline_s:
             process.kill()
             process.wait()
-            return None, 0
+            return None, most
         time.sleep(_POLL_S)
+    return process.returncode, most

@@ -20,8 +20,8 @@ INTEGERS = (0, 1, -1, 2, 5, 99, 127, -128, 255, 2**15, 2**31 - 1, -(2**31), 2**3
 TEXTS = ("", " ", "n/a", "nan", "1e999", "bogus", "/", "~", "../../..", "a" * 300, "\x1b[31mred")
 SIZES = (0, 1, 3, 16, 18, 377, 5000)
 _LONG = 100_000
-_SELDOM = 0.003
-"""Share of values that are very long: each costs as much as hundreds of others."""
+SELDOM, OFTEN = 0.003, 0.015
+"""Shares of values that are very long: each costs as much as hundreds of others."""
 _MAX_DEPTH = 6
 _UNFIT = (AssertionError, AttributeError, OverflowError, SystemError, TypeError, ValueError)
 """Raised where a value does not fit a field at all."""
@@ -32,12 +32,14 @@ class Mutator:
 
     Attributes:
         names: Texts that mean something to a node: joints, links, frames, parameters, nodes.
+        long_share: Share of values that are very long.
     """
 
     def __init__(self, seed: int) -> None:
         """Starts a sequence of random numbers of its own."""
         self.random = random.Random(seed)
         self.names: list[str] = []
+        self.long_share = SELDOM
 
     def message(self, sample: Any) -> Any:
         """A copy of a message in which one to four fields are replaced."""
@@ -127,12 +129,12 @@ class Mutator:
             return values
         if "/" in kind:
             return [self._value(kind, depth=depth + 1) for _ in range(self.random.randrange(4))]
-        size = _LONG if self.random.random() < _SELDOM else self.random.choice(SIZES)
+        size = _LONG if self.random.random() < self.long_share else self.random.choice(SIZES)
         return [self._value(kind, depth=depth)] * size
 
     def text(self) -> str:
         """A text that means something, or one that should not be there."""
-        if self.random.random() < _SELDOM:
+        if self.random.random() < self.long_share:
             return "x" * _LONG
         return self.random.choice(
             self.names if self.names and self.random.random() < 0.6 else TEXTS
