@@ -36,6 +36,7 @@ from simulation_interfaces.srv import (
 )
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.service_result import Refusal, answer
@@ -81,7 +82,7 @@ class EntityServices:
         self._loop = loop
         self._robot = loop.robot
         self._name = loop.robot.card.name
-        self._frames = (prefix + conversions.ODOM_FRAME, WORLD_FRAME, "")
+        self._frames = (prefix + ODOM_FRAME, WORLD_FRAME, "")
         self._settled = settled
         for name, service_type, callback in (
             ("get_entities", GetEntities, self.on_get_entities),
