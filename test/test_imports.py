@@ -31,7 +31,7 @@ TOP = {"share", "subcommands"}
 """Files of the package's top that every folder may import."""
 WITHOUT_ROS = {*LIBRARY, "training", "viewer"}
 ROS_VARIABLES = re.compile(r"\b(AMENT|COLCON|ROS|RMW|RCUTILS|RCL|FASTDDS|FASTRTPS)_[A-Z_]+\b")
-OPTIONAL_ROS = {"interactive_markers"}
+OPTIONAL_ROS = {"interactive_markers", "simulation_interfaces"}
 """A ROS package that is used where it is installed, so that package.xml does not ask for it."""
 KNOWN = {("robot/posed_model.py", "policy.observation.observe_data")}
 """The robot still makes its own observation."""

@@ -91,7 +91,6 @@ class SimulationNode(GuardedNode):
     def destroy_node(self) -> None:
         """Stops the physics, then the node."""
         self._states.close()
-        self._loop.stop()
         self._control.close()
         self._states.join()
         super().destroy_node()

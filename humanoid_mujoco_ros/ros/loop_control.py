@@ -43,7 +43,8 @@ class LoopControl:
         node.add_post_set_parameters_callback(self.on_parameters)
 
     def close(self) -> None:
-        """Ends the standard services; call it once the loop has ended."""
+        """Stops the loop, then the standard services, which wait for its answers."""
+        self._loop.stop()
         if self._standard is not None:
             self._standard.close()
 

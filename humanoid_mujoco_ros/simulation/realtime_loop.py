@@ -64,6 +64,10 @@ class RealTimeLoop(PhysicsLoop):
             lambda: self._set_pace(replace(self._config, real_time_factor=factor))
         )
 
+    def step(self) -> Future[bool]:
+        """Advances a paused loop by one control tick; False when it is not paused."""
+        return self.advance()
+
     # What follows runs in the loop's thread.
 
     def _loop(self) -> None:
