@@ -99,7 +99,8 @@ def browser(stage):
     [
         ({"frame_rate_hz": 0.5}, "within 1 and 60"),
         ({"frame_rate_hz": 100.0}, "within 1 and 60"),
-        ({"port": 0}, "within 1 and 65535"),
+        ({"port": 0}, "port must be positive, not 0"),
+        ({"port": 70000}, "within 1 and 65535"),
         ({"allowed_origins": "robot.example"}, "expected an origin such as"),
         ({"allowed_origins": "https://a.example https://b.example/path"}, "b.example/path"),
         ({"allowed_origins": "http://a.example:port"}, "expected an origin"),
