@@ -185,25 +185,25 @@ class Attack:
         stage.victims.check()
         ended = stage.victims.ended + stage.faults
         held = "; ".join(ended) or "all are there and at work"
-        self._add("processes that ended, or went on without work", len(ended), held, not ended)
+        self._add("processes that ended, or went on without work", len(ended), held, ok=not ended)
         heard = (
             f"{stage.watch.states + stage.watch.commands} efforts, {stage.watch.wrenches} wrenches"
         )
         faults = stage.watch.faults
-        self._add(heard, f"{len(faults)} faults", "; ".join(faults[:3]) or "finite", not faults)
+        self._add(heard, f"{len(faults)} faults", "; ".join(faults[:3]) or "finite", ok=not faults)
         name, most = max(growth.items(), key=lambda item: item[1], default=("no node", 0.0))
         held = f"the most, of {name}" + ("" if is_long else "; too short an attack to judge it")
         ok = most <= _MAX_GROWTH or not is_long
-        self._add("memory after the first round", f"{100 * most:+.1f} %", held, ok)
+        self._add("memory after the first round", f"{100 * most:+.1f} %", held, ok=ok)
         victims = stage.victims.all.values()
         most_lines = max(victims, key=lambda victim: victim.lines)
         rate = most_lines.lines / duration_s
         held = f"the most, of {most_lines.name}"
-        self._add("log", f"{rate:.2f} lines/s", held, rate <= _MAX_LINES_PER_S or not is_long)
+        self._add("log", f"{rate:.2f} lines/s", held, ok=rate <= _MAX_LINES_PER_S or not is_long)
         longest = max(victims, key=lambda victim: victim.longest)
         held = f"of {longest.name}"
         ok = longest.longest <= _MAX_LINE
-        self._add("longest line", f"{longest.longest} characters", held, ok)
+        self._add("longest line", f"{longest.longest} characters", held, ok=ok)
 
 
 @dataclass(frozen=True)
