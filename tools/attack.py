@@ -111,7 +111,7 @@ class Attack:
         before: dict[str, Memory] = {}
         for index in range(rounds):
             name = f"round {index + 1} of {rounds}"
-            # DDS keeps room for the longest messages that it has had; let it have them at first.
+            # A node keeps room for long messages that it has had; let it have many at first.
             self._stage.mutator.long_share = OFTEN if index == 0 else SELDOM
             with self._task(f"{name}: malformed messages"):
                 self._rates_hz.append(self._flood.run(2 * part_s, self._options.rate))
