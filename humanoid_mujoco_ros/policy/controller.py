@@ -96,7 +96,7 @@ class Controller:
     def reset(self) -> None:
         """Forgets: no last action, no history, a gait clock that stands."""
         self._last_action = np.zeros((*self._batch, len(self.card.joints)))
-        self._last_command: Float64Array | None = None
+        self._is_under_way = False
         self._clock.reset()
         if self._steering is not None:
             self._steering.reset()
@@ -138,15 +138,25 @@ class Controller:
 
     def _term_inputs(self, measurement: Measurement, command: Float64Array) -> terms.TermInputs:
         """What the terms read; the gait clock and the memory of a steering policy go on."""
-        known = measurement, command, self._default, self._last_action
         if self._steering is None:
             self._clock.advance(command)
-            return terms.TermInputs(*known, self._clock.phases)
-        if self._last_command is not None:
-            self._steering.advance(measurement, self._last_command)
-        self._last_command = command
+            return terms.TermInputs(
+                measurement, command, self._default, self._last_action, self._clock.phases
+            )
         memory = self._steering
-        return terms.TermInputs(*known, memory.phases, memory.velocity_error, memory.hold_error)
+        if self._is_under_way:
+            memory.advance(measurement)
+        self._is_under_way = True
+        memory.follow(command)
+        return terms.TermInputs(
+            measurement,
+            memory.command,
+            self._default,
+            self._last_action,
+            memory.phases,
+            memory.velocity_error,
+            memory.hold_error,
+        )
 
     def action(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
         """(..., joints) what the network returns, within the card's limit; unscaled."""

@@ -16,6 +16,8 @@ from humanoid_mujoco_ros.policy.measurement import Measurement
 
 Float64Array = NDArray[np.float64]
 
+COMMAND_RATE = np.array((2.0, 1.0, 3.0))
+"""How fast the command that is followed changes, at most [m/s², m/s², rad/s²]."""
 ERROR_TIME_S = 0.5
 """Time constant of `velocity_error`."""
 HOLD_LIMIT = np.array((0.3, 0.3, 0.5))
@@ -42,6 +44,7 @@ class SteeringMemory:
     """What a policy, or a batch of them (...), remembers from one control period to the next.
 
     Attributes:
+        command: (..., 3) that is followed: the wanted one, changing at most at COMMAND_RATE.
         velocity: (..., 3) of the base at the last `advance`.
         velocity_error: (..., 3) command minus velocity, low-pass filtered.
         hold_error: (..., 3) while standing: from the base to where it began to stand, in the
@@ -60,6 +63,7 @@ class SteeringMemory:
     def reset(self, ids: Any = ...) -> None:
         """Forgets all, of the robots `ids` of a batch."""
         if ids is ...:
+            self.command = np.zeros((*self._batch, 3))
             self.velocity = np.zeros((*self._batch, 3))
             self.velocity_error = np.zeros((*self._batch, 3))
             self.hold_error = np.zeros((*self._batch, 3))
@@ -68,6 +72,7 @@ class SteeringMemory:
             self.phase = np.zeros(self._batch)
             return
         for values in (
+            self.command,
             self.velocity,
             self.velocity_error,
             self.hold_error,
@@ -83,17 +88,15 @@ class SteeringMemory:
         both = np.stack((self.phase, self.phase + np.pi), axis=-1)
         return np.where(self.stepping[..., None], both, np.nan)
 
-    def advance(self, measurement: Measurement, command: ArrayLike) -> None:
-        """A control period has passed.
+    def advance(self, measurement: Measurement) -> None:
+        """A control period has passed, in which `command` was to be followed.
 
         Args:
             measurement: After it.
-            command: (..., 3) that was to be followed in it.
         """
         period = self._period_s
-        wanted = np.asarray(command, dtype=np.float64)
         self.velocity = base_velocity(measurement)
-        error = wanted - self.velocity
+        error = self.command - self.velocity
         self.velocity_error = self.velocity_error + (error - self.velocity_error) * (
             period / ERROR_TIME_S
         )
@@ -101,7 +104,12 @@ class SteeringMemory:
             self.velocity[..., :2] - self._smooth_velocity
         ) * (period / SPEED_TIME_S)
         self._advance_hold()
-        self._advance_clock(wanted)
+        self._advance_clock()
+
+    def follow(self, wanted: ArrayLike) -> None:
+        """Moves `command` towards the wanted one, (..., 3), for the period that begins."""
+        most = COMMAND_RATE * self._period_s
+        self.command = self.command + np.clip(np.asarray(wanted) - self.command, -most, most)
 
     def _advance_hold(self) -> None:
         """The place to hold moves and turns past the base."""
@@ -111,8 +119,9 @@ class SteeringMemory:
         held = np.clip(passed, -HOLD_LIMIT, HOLD_LIMIT)
         self.hold_error = np.where(self.stepping[..., None], 0.0, held)
 
-    def _advance_clock(self, command: Float64Array) -> None:
+    def _advance_clock(self) -> None:
         """Stepping starts by a command or a push; it ends without both, at the end of a step."""
+        command = self.command
         commanded = (np.abs(command) > LEAST_COMMAND).any(axis=-1)
         speed = np.hypot(self._smooth_velocity[..., 0], self._smooth_velocity[..., 1])
         starts = ~self.stepping & (commanded | (speed > START_SPEED_M_S))
