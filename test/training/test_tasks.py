@@ -25,7 +25,7 @@ def rewards(name, n=1, **changes):
 
 
 def test_the_tasks_are_found_by_their_files():
-    assert list(TASKS) == ["balance", "walk"]
+    assert list(TASKS) == ["balance", "steer", "walk"]
 
 
 def test_a_walking_robot_earns_its_speed_up_to_the_cap():
