@@ -122,20 +122,13 @@ def drive(
         report: Hears of the progress.
     """
     n = len(course.commands)
-    random = np.random.default_rng(seed)
-    simulation = BatchSimulation(robot, n, threads or os.cpu_count() or 1, most_late=1)
+    simulation = _started(robot, course, seed, threads)
     card = policy.card
     controller = Controller(card, policy.network, (n,))
     order = robot.joint_order(card.joints)
     by_actuator = [card.joints.index(name) for name in robot.action_joints]
     gear = robot.gear[robot.joint_order(robot.action_joints)]
     lowest, highest = robot.mj.actuator_ctrlrange.T
-    everyone = np.arange(n)
-    simulation.start(everyone, *humanoid_v4_start(robot, random, n), late=course.late)
-    if course.force_n:
-        heading = random.uniform(-np.pi, np.pi, n)
-        force = course.force_n * np.column_stack((np.cos(heading), np.sin(heading)))
-        simulation.plan_push(everyone, force, random.uniform(*PUSH_AT_S, n), PUSH_S)
     place, facing = simulation.qpos[:, :2].copy(), rotation.heading(simulation.qpos[:, 3:7])
     period = robot.control_period_s
     steps = round(course.duration_s / period)
@@ -170,6 +163,20 @@ def drive(
         simulation.qpos[:, :2] - place,
         (turn + np.pi) % (2 * np.pi) - np.pi,
     )
+
+
+def _started(robot: RobotModel, course: Course, seed: int, threads: int) -> BatchSimulation:
+    """The robots of a course in their first states, with their pushes to come."""
+    n = len(course.commands)
+    random = np.random.default_rng(seed)
+    simulation = BatchSimulation(robot, n, threads or os.cpu_count() or 1, most_late=1)
+    everyone = np.arange(n)
+    simulation.start(everyone, *humanoid_v4_start(robot, random, n), late=course.late)
+    if course.force_n:
+        heading = random.uniform(-np.pi, np.pi, n)
+        force = course.force_n * np.column_stack((np.cos(heading), np.sin(heading)))
+        simulation.plan_push(everyone, force, random.uniform(*PUSH_AT_S, n), PUSH_S)
+    return simulation
 
 
 def random_commands(n: int, seed: int) -> Array:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from humanoid_mujoco_ros.policy import locate, policy_file
+from humanoid_mujoco_ros.policy.policy_file import TermPolicy
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.training import curves
 from humanoid_mujoco_ros.training.steer_battery import (
     COMMAND_S,
@@ -15,6 +18,7 @@ from humanoid_mujoco_ros.training.steer_battery import (
     Course,
     Drive,
     Row,
+    drive,
     random_commands,
 )
 
@@ -87,3 +91,15 @@ def test_the_picture_of_errors_is_drawn(tmp_path):
     steering = {"commands": wanted.tolist(), "rms_errors": errors.tolist()}
     assert curves.draw_steering(steering, picture, "steer")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_shipped_policy_goes_where_it_is_told_and_stands_when_told_nothing():
+    robot = RobotModel(ModelConfig(timestep_s=0.005, steps_per_control=2, integrator="Euler"))
+    policy = policy_file.load(locate.find("steer"), robot)
+    assert isinstance(policy, TermPolicy)
+    wanted = np.array([[0.5, 0, 0], [-0.3, 0, 0], [0, 0, 0.6], [0, 0, 0]])
+    driven = drive(robot, policy, Course(wanted[:, None], COMMAND_S), seed=0, threads=1)
+    assert driven.falls == 0
+    settled = driven.velocity[:, round(2.5 / PERIOD_S) :].mean(axis=1)
+    np.testing.assert_allclose(settled, wanted, atol=0.15)
+    assert np.linalg.norm(driven.displacement_m[3]) < 0.15
