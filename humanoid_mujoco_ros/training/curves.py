@@ -91,3 +91,45 @@ def draw_pushes(pushes: Sequence[Mapping[str, Any]], path: Path, title: str) -> 
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
     return True
+
+
+def draw_steering(steering: Mapping[str, Any], path: Path, title: str) -> bool:
+    """Writes a PNG: the RMS error of each velocity by the commanded vx, vy and yaw rate.
+
+    Args:
+        steering: commands (k, 3) and rms_errors (k, 3).
+        path: The picture.
+        title: Its title.
+
+    Returns:
+        False if matplotlib is not installed or no command was followed to its end.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    commands, errors = np.array(steering["commands"]), np.array(steering["rms_errors"])
+    if not commands.size:
+        return False
+    figure = Figure(figsize=(9, 3.0), dpi=80, layout="constrained")
+    names = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
+    panels = figure.subplots(1, len(names), sharey=True)
+    for axis, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        edges = np.linspace(commands[:, axis].min(), commands[:, axis].max() + 1e-9, 13)
+        place = np.digitize(commands[:, axis], edges)
+        centres = 0.5 * (edges[1:] + edges[:-1])
+        for error, label in zip(errors.T, names, strict=True):
+            mean = [
+                np.sqrt(np.square(error[place == i]).mean()) if np.any(place == i) else np.nan
+                for i in range(1, edges.size)
+            ]
+            axes.plot(centres, mean, ".-", lw=1.2, label=f"error of {label}")
+        axes.set_xlabel(f"commanded {name}", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+        axes.set_ylim(bottom=0.0)
+    panels[0].set_ylabel("RMS error of the 0.8 s mean", fontsize=8)
+    panels[0].legend(fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)
+    return True

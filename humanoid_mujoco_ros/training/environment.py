@@ -102,6 +102,7 @@ class VectorEnvironment:
         self._feet = _foot_geoms(robot)
         self._radii = robot.mj.geom_size[self._feet, 0]
         self._com = np.zeros((n, 2))
+        self._foot_place = np.zeros((n, 2, 2))
         self._left = np.full(n, self._limit)
         self._is_pushed = np.zeros(n, dtype=bool)
         self.state = replace(
@@ -149,7 +150,7 @@ class VectorEnvironment:
         """
         simulation, state, task = self._simulation, self.state, self.task
         self.pushes += int((simulation.age == simulation.push_from).sum())
-        simulation.step(action)
+        simulation.step(task.controls(state, action))
         self._left -= 1
         state.previous_action, state.action = state.action, action.copy()
         self._follow_body()
@@ -193,7 +194,11 @@ class VectorEnvironment:
         if not self._feet:
             return
         state = self.state
-        state.foot_height_m = self._simulation.geom_xpos[:, self._feet, 2] - self._radii
+        place = self._simulation.geom_xpos[:, self._feet]
+        state.foot_height_m = place[..., 2] - self._radii
+        moved = place[..., :2] - self._foot_place
+        state.foot_speed_m_s = np.hypot(moved[..., 0], moved[..., 1]) / self._period_s
+        self._foot_place = place[..., :2].copy()
         standing = state.foot_height_m < FOOT_CONTACT_M
         stays = standing == state.standing
         state.phase_s = np.where(stays, state.phase_s + self._period_s, 0.0)
@@ -236,8 +241,10 @@ class VectorEnvironment:
         state.action[ids] = state.previous_action[ids] = 0.0
         state.com_velocity[ids] = state.mean_velocity[ids] = 0.0
         if self._feet:
-            height = simulation.geom_xpos[ids][:, self._feet, 2]
-            state.foot_height_m[ids] = height - self._radii
+            place = simulation.geom_xpos[ids][:, self._feet]
+            state.foot_height_m[ids] = place[..., 2] - self._radii
+            self._foot_place[ids] = place[..., :2]
+            state.foot_speed_m_s[ids] = 0.0
         state.standing[ids], state.phase_s[ids] = True, 0.0
         self._follow_conditions()
 

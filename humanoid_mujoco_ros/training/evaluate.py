@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
-from humanoid_mujoco_ros.policy import checkpoint as checkpoints
-from humanoid_mujoco_ros.policy import locate, observation
+from humanoid_mujoco_ros.policy import fit, locate, observation, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.training import tables
+from humanoid_mujoco_ros.training import steer_battery, tables
 from humanoid_mujoco_ros.training.trial import (
     PUSH_S,
     Conditions,
@@ -50,12 +50,14 @@ class EvaluateOptions:
 
     policies: tyro.conf.Positional[tuple[str, ...]]
     """Shipped policies (walk, balance), files, or hf://owner/repo; several are compared."""
-    battery: Literal["all", "humanoid_v4", "episodes", "pushes"] = "all"
+    battery: Literal["all", "humanoid_v4", "episodes", "pushes", "steer"] = "all"
     """humanoid_v4: Gymnasium's environment at its own 66.67 Hz, mean return of 1,000 steps.
     episodes: at 100 Hz, 15 s episodes as they are and with each command one control period late,
     and 10-minute episodes. pushes: at 100 Hz, 0.2 s on the torso from random headings; survived
     if still up 6 s later. A robot has fallen when its torso leaves 1 to 2 m, as in Humanoid-v4;
-    another robot, when its root leaves 5/7 to 10/7 of the height at which it starts."""
+    another robot, when its root leaves 5/7 to 10/7 of the height at which it starts. steer: for
+    policies that follow velocity commands, which have this battery alone: falls and errors under
+    commands redrawn every 5 s, late commands, drift, stopping, pushes; each with its bar."""
     episodes: int = 100
     """Episodes of humanoid_v4 and of 15 s."""
     long_episodes: int = 10
@@ -160,11 +162,14 @@ def summarise(outcome: Outcome, duration_s: float) -> dict[str, float]:
 
 
 def evaluate(
-    name: str, checkpoint: Checkpoint, options: EvaluateOptions, progress: Progress
+    name: str, policy: Checkpoint | TermPolicy, options: EvaluateOptions, progress: Progress
 ) -> dict[str, Any]:
     """All batteries that `options` ask for."""
     robot = RobotModel(ModelConfig(model=options.model))
     result: dict[str, Any] = {"policy": name}
+    if isinstance(policy, TermPolicy):
+        return {**result, "steer": _steer(name, robot, policy, options, progress)}
+    checkpoint = policy
     chosen = options.battery
     observer = PosedObserver(robot) if options.observation == "shadow" else None
     conditions = Conditions(options.seed, options.threads, options.sample, observer)
@@ -196,6 +201,36 @@ def evaluate(
     return result
 
 
+def _steer(
+    name: str,
+    robot: RobotModel,
+    policy: TermPolicy,
+    options: EvaluateOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The battery of a policy that follows commands."""
+
+    def job(label: str) -> Report:
+        task = progress.add_task(f"{name}: {label}", total=1.0)
+        return lambda share: progress.update(task, completed=share)
+
+    rows, drive = steer_battery.evaluate(
+        robot,
+        policy,
+        options.episodes,
+        min(options.pushes, 100),
+        options.seed,
+        options.threads,
+        job,
+    )
+    commands, errors = drive.errors()
+    return {
+        "rows": [asdict(row) for row in rows],
+        "commands": commands.round(3).tolist(),
+        "rms_errors": errors.round(4).tolist(),
+    }
+
+
 def _pushes(force_n: float, options: EvaluateOptions) -> Trial:
     """Each robot is pushed once: one push in each of n equal sectors, at a random heading in it."""
     n = options.pushes
@@ -222,17 +257,25 @@ def _summarise_pushes(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint]]:
+def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy]]:
     """The policies by name, each checked against the robot."""
     if not options.policies:
         raise EvaluationError("name at least one policy, such as walk")
     if min(options.episodes, options.pushes) < 1 or options.long_episodes < 0:
         raise EvaluationError("--episodes and --pushes must be at least 1")
     robot = RobotModel(ModelConfig(model=options.model))
-    loaded = [(name, checkpoints.load(locate.resolve(name), robot)) for name in options.policies]
-    for name, checkpoint in loaded:
+    loaded = [(name, policy_file.load(locate.find(name), robot)) for name in options.policies]
+    for name, policy in loaded:
+        follows = isinstance(policy, TermPolicy) and policy.card.takes_commands
+        if options.battery not in ("all", "steer") and follows:
+            raise EvaluationError(f"{name} follows commands: its battery is steer")
+        if not follows and (options.battery == "steer" or isinstance(policy, TermPolicy)):
+            raise EvaluationError(f"{name} follows no commands: it has no battery steer")
         try:
-            checkpoint.check_fits(robot, rate_tolerance=np.inf)
+            if isinstance(policy, TermPolicy):
+                fit.check_fits(policy.card, policy.input_size, robot)
+            else:
+                policy.check_fits(robot, rate_tolerance=np.inf)
         except CheckpointError as error:
             raise CheckpointError(f"{name}: {error}") from None
     return loaded

@@ -84,6 +84,9 @@ class TrainOptions:
     """Discount of a control period."""
     gae_lambda: float = 0.95
     """Lambda of the generalised advantage estimation."""
+    advantage_clip: float = 0.0
+    """Advantages are clipped to ± this many robust standard deviations (1.48 times the median
+    deviation), so that rare falls do not drown all else; 0: not at all."""
     clip: float = 0.2
     """Clip range of the probability ratio."""
     value_weight: float = 0.5

@@ -27,6 +27,15 @@ TAKEN = ("seen", "privileged", "output", "log_probability")
 """What the gradient steps take from the samples as it is."""
 
 
+def without_outliers(values: Tensor, limit: float) -> Tensor:
+    """The values, clipped to ± `limit` robust standard deviations; 0: as they are."""
+    if limit == 0:
+        return values
+    median = values.median()
+    reach = limit * 1.4826 * (values - median).abs().median()
+    return values.clamp(median - reach, median + reach)
+
+
 class Optimizer:
     """Improves an agent by rollouts."""
 
@@ -50,7 +59,7 @@ class Optimizer:
         options = self.options
         last = self.agent.critic.linear()[-1]
         target = self.returns.normalize(samples["return"], last, self.team)
-        advantage = samples["advantage"]
+        advantage = without_outliers(samples["advantage"], options.advantage_clip)
         advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
         samples = {name: samples[name] for name in TAKEN} | {
             "target": target,

@@ -67,6 +67,9 @@ def show(results: Sequence[Result], console: Console, *, posed: bool) -> None:
     forces = sorted({force for _, row in pushes for force in row})
     title = f"Pushes of {PUSH_S} s on the torso, still up {SURVIVED_PUSH_S:.0f} s later{seen}"
     _print_table(console, title, [_share_column(force) for force in forces], pushes)
+    steer = [(r["policy"], {row["name"]: row for row in r["steer"]["rows"]})
+             for r in results if "steer" in r]  # fmt: skip
+    _print_steering(console, steer)
 
 
 def _share_column(force_n: float) -> Column:
@@ -74,6 +77,28 @@ def _share_column(force_n: float) -> Column:
         f"{force_n:.0f} N",
         lambda row: f"{100 * row[force_n]['survived_share']:.1f} % of {row[force_n]['pushes']}",
     )
+
+
+def _print_steering(
+    console: Console, policies: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]
+) -> None:
+    """A row for each figure, a column for each policy."""
+    if not policies:
+        return
+    table = Table(title="Following velocity commands (100 Hz, RK4 0.0025 s x 4)")
+    table.add_column("figure")
+    table.add_column("bar", justify="right")
+    for policy, _ in policies:
+        table.add_column(policy, justify="right")
+    for name, first in policies[0][1].items():
+        sign = "<=" if first["is_most"] else ">="
+        cells = []
+        for _, rows in policies:
+            row = rows[name]
+            passes = row["value"] <= row["bar"] if row["is_most"] else row["value"] >= row["bar"]
+            cells.append(f"{row['value']:.3g} {row['unit']}" + ("" if passes else " (missed)"))
+        table.add_row(name, f"{sign} {first['bar']:g} {first['unit']}", *cells)
+    console.print(table)
 
 
 def _print_table(
@@ -103,5 +128,8 @@ def write(results: Sequence[Result], options: EvaluateOptions, folder: Path) -> 
     for r in results:
         picture = folder / f"{Path(r['policy']).stem}_pushes.png"
         if "pushes" in r and curves.draw_pushes(r["pushes"], picture, r["policy"]):
+            written.append(picture)
+        picture = folder / f"{Path(r['policy']).stem}_errors.png"
+        if "steer" in r and curves.draw_steering(r["steer"], picture, r["policy"]):
             written.append(picture)
     return written

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.card import PolicyCard
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.simulation.simulation import (
@@ -54,6 +55,8 @@ class BatchState:
     """(N, 2) the same, low-pass filtered over about half a second."""
     foot_height_m: Array
     """(N, 2) of the left and right sole above the ground; 0 without feet."""
+    foot_speed_m_s: Array
+    """(N, 2) horizontal, of the left and right foot, mean over the period [m/s]."""
     standing: Bools
     """(N, 2) which foot is on the ground."""
     phase_s: Array
@@ -85,6 +88,7 @@ class BatchState:
             com_velocity=np.zeros((n, 2)),
             mean_velocity=np.zeros((n, 2)),
             foot_height_m=np.zeros((n, 2)),
+            foot_speed_m_s=np.zeros((n, 2)),
             standing=np.ones((n, 2), dtype=bool),
             phase_s=np.zeros((n, 2)),
             push_n=np.zeros((n, 2)),
@@ -116,8 +120,8 @@ class Task(ABC):
 
     A task is one dataclass in a file of the folder `tasks`. Its fields are its options on the
     command line, described by the docstrings under them. What it does not redefine stays as here.
-    The order of the calls in a control period: `advance`, `reward`, `failed`, `finished`, `start`
-    for the episodes that ended, then `observe` and `privileged`.
+    The order of the calls in a control period: `controls`, `advance`, `reward`, `failed`,
+    `finished`, `start` for the episodes that ended, then `observe` and `privileged`.
     """
 
     name: ClassVar[str]
@@ -166,6 +170,17 @@ class Task(ABC):
         A task with a memory clears it here for the robots `ids` (k,).
         """
         return humanoid_v4_start(self.robot, self.random, ids.size)
+
+    def card(self, robot: RobotModel) -> PolicyCard | None:
+        """What a policy of this task reads and what its actions mean.
+
+        Here: None, it reads what `input_name` says and its actions are control signals.
+        """
+        return None
+
+    def controls(self, state: BatchState, action: Array) -> Array:
+        """(N, nu) control signals for the actions (N, nu); here: the actions themselves."""
+        return action
 
     def advance(self, state: BatchState) -> None:  # noqa: B027 - most tasks have no memory
         """A control period has passed: commands, clocks and filters go on."""

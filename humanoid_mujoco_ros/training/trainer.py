@@ -102,6 +102,7 @@ class Trainer:
             action_limit=float(self.limits.max()),
             input=self.task.input_name,
             task=self.task.name,
+            card=self.task.card(self.robot),
         )
 
     def save(self) -> Path:
@@ -255,6 +256,8 @@ class Trainer:
         self.environment.fall_rate = state.fall_rate
         if same_task:
             self.task.level = state.task_level
+            count = min(float(state.steps), STATISTICS_MEMORY)
+            self.normalizer.statistics.count = np.asarray(count)
         if not saving.load_critic(self.agent, state.critic):
             if self.team.rank == 0:
                 print(f"the critic in {state_path} reads other inputs: starting a new one")

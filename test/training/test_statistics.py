@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from humanoid_mujoco_ros.training.mirror import Mirror  # noqa: E402
 from humanoid_mujoco_ros.training.normalizer import Normalizer  # noqa: E402
+from humanoid_mujoco_ros.training.ppo import without_outliers  # noqa: E402
 from humanoid_mujoco_ros.training.returns import ReturnScale  # noqa: E402
 from humanoid_mujoco_ros.training.team import Team  # noqa: E402
 
@@ -74,3 +75,13 @@ def test_a_new_scale_of_returns_leaves_the_critics_estimates_as_they_were():
             continue
         torch.testing.assert_close(scale.restore(layer(inputs)), before, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(scale.restore(normalized), returns, rtol=1e-4, atol=1e-3)
+
+
+def test_outliers_are_clipped_by_the_spread_of_the_rest():
+    values = torch.cat((torch.linspace(-1, 1, 1001), torch.tensor([-500.0, 300.0])))
+    kept = without_outliers(values, 4.0)
+    spread = 1.4826 * 0.5
+    np.testing.assert_allclose(kept.min(), -4 * spread, rtol=0.02)
+    np.testing.assert_allclose(kept.max(), 4 * spread, rtol=0.02)
+    assert torch.equal(kept[:1001], values[:1001])
+    assert torch.equal(without_outliers(values, 0.0), values)

@@ -27,7 +27,7 @@ def rewards(name, n=1, **changes):
 
 
 def test_the_tasks_are_found_by_their_files():
-    assert list(TASKS) == ["ant", "balance", "half_cheetah", "hopper", "walk", "walker2d"]
+    assert list(TASKS) == ["ant", "balance", "half_cheetah", "hopper", "steer", "walk", "walker2d"]
 
 
 def test_a_walking_robot_earns_its_speed_up_to_the_cap():
