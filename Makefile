@@ -1,10 +1,12 @@
-# The home for machines without ROS 2: everything is set up by the targets themselves, in this folder.
+# For machines without ROS 2: the targets themselves set everything up, in this folder.
 # With ROS 2 installed, use colcon as for any other package.
 
 PYTHON ?= python3
 SETUP = $(PYTHON) workspace/set_up.py $(if $(filter file,$(origin PYTHON)),--keep-python)
 IN_WORKSPACE = . install/setup.sh && exec
 BIN = .venv/bin
+# Test files run beside each other, each test on a ROS domain of its own.
+JOBS ?= 2
 
 # Another ROS 2 that is sourced in this shell must not leak into this one.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
@@ -23,10 +25,11 @@ bench: base  ## measure the speed of the loop
 	@$(IN_WORKSPACE) humanoid bench $(ARGS)
 
 .PHONY: test
-test: all  ## run the test suite; options: make test ARGS="-k observation"
-	@$(IN_WORKSPACE) python3 -m pytest $(ARGS)
+test: all  ## run the test suite, two files at a time (JOBS=2); options: make test ARGS="-k observation"
+	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist loadfile $(COVERAGE) $(ARGS)
 
 .PHONY: check
+check: COVERAGE = --cov --cov-report=term:skip-covered
 check: lint test  ## lint, format, types and tests: what CI runs
 
 .PHONY: lint
@@ -60,17 +63,22 @@ setup: base  ## set up and build only
 torch: python  ## add PyTorch: training, and checkpoints in torch's own format
 	@$(SETUP) torch
 
+.PHONY: robots
+robots: python  ## add other robots and policies for them: Unitree G1 and Go1, ONNX files
+	@$(SETUP) robots
+
 .PHONY: pins
 pins: all  ## bring the exact pins in line with workspace/requirements/*.in; newer ones: ARGS=--upgrade
-	@cd workspace/requirements && for name in ros runtime dev torch; do \
+	@cd workspace/requirements && for name in ros runtime dev torch robots; do \
 	    ../../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	        --no-emit-index-url --output-file $$name.txt $(ARGS) $$name.in && sed -E -i \
+	        --no-emit-index-url --output-file $$name.txt $(ARGS) \
+	        $$(test $$name != robots || echo --no-deps) $$name.in && sed -E -i \
 	        -e "s/( ;| and) platform_machine == 'x86_64'( and [^=]* != 'PyPy')? and sys_platform == 'linux'//" \
 	        -e "/^(cuda|nvidia|triton)-?/d" $$name.txt || exit 1; done
 
 .PHONY: clean
 clean:  ## remove everything that the targets made
-	rm -rf .venv build install log .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build install log .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 # What the targets above stand on.
 
@@ -80,7 +88,7 @@ base: python
 
 .PHONY: all
 all: python
-	@$(SETUP) dev torch
+	@$(SETUP) dev torch robots
 
 .PHONY: python
 python:

@@ -16,19 +16,63 @@ def files(pattern: str) -> list[str]:
     return sorted(str(path.relative_to(HERE)) for path in HERE.glob(pattern) if path.is_file())
 
 
-# A file nodes/x_node.py is the node x_node: its main() runs it.
-NODES = [Path(path).stem for path in files(f"{NAME}/nodes/*_node.py")]
+NODES = [
+    "force_marker_node",
+    "observation_node",
+    "policy_node",
+    "simulation_node",
+    "viewer_node",
+]
+REQUIRES = [
+    "gymnasium>=1.0",
+    "jinja2>=3.1",
+    "lz4>=4.0",
+    "mcap>=1.2",
+    "msgspec>=0.18",
+    "mujoco>=4.0",
+    "numpy>=1.26",
+    "plotly>=6.0",
+    "pyyaml>=6.0",
+    "rich>=13.0",
+    "rosbags>=0.11",
+    "safetensors>=0.4",
+    "trimesh>=4.0",
+    "tyro>=1.0",
+    "viser>=1.1",
+    "websockets>=13.0",
+    "zstandard>=0.22",
+]
+"""What the package needs of PyPI; what it needs of ROS is in package.xml."""
+EXTRAS = {
+    "onnx": ["onnxruntime>=1.17"],
+    "hub": ["huggingface-hub>=0.23"],
+    "train": ["matplotlib>=3.6", "tensorboard>=2.10", "torch>=2.1"],
+    "test": [
+        "imageio>=2.28",
+        "onnx>=1.15",
+        "packaging>=23.0",
+        "pillow>=9.4",
+        "playwright>=1.40",
+        "pytest>=7.4",
+        "pytest-cov>=4.0",
+        "pytest-timeout>=2.1",
+        "pytest-xdist>=3.0",
+        "yourdfpy>=0.0.56",
+    ],
+}
 
 setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["*/assets/*"]},
+    package_data={NAME: ["py.typed", "*/assets/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         ("bin", ["bin/humanoid"]),
         (SHARE, ["package.xml"]),
-        (f"{SHARE}/config", files("config/*.yaml")),
+        (f"{SHARE}/config", files("config/*.yaml") + files("config/*.xml")),
+        (f"{SHARE}/config/policies", files("config/policies/*.yaml")),
+        (f"{SHARE}/config/robots", files("config/robots/*.yaml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),
@@ -39,8 +83,9 @@ setup(
             *[f"{node} = {NAME}.nodes.{node}:main" for node in NODES],
         ],
     },
-    install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},
+    python_requires=">=3.11",
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
     zip_safe=False,
     maintainer="humanoid_mujoco_ros maintainers",
     maintainer_email="maintainers@example.org",

@@ -1,62 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `humanoid`."""
+"""The command `humanoid`: a MuJoCo humanoid on the ROS 2 graph, and its policies."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-PACKAGE = "humanoid_mujoco_ros"
+from humanoid_mujoco_ros import subcommands
+from humanoid_mujoco_ros.bags.command import COMMANDS as BAG_COMMANDS
+from humanoid_mujoco_ros.subcommands import Command, Group
 
-COMMANDS = {
-    "sim": ("bringup.sim", "start the simulated humanoid and its policy"),
-    "hardware": ("bringup.hardware", "drive a robot that publishes joint_states and odom"),
-    "record": ("bags.recorder", "record a run as a rosbag2 bag"),
-    "bag": ("bags.command", "info, play, verify, repair a bag"),
-    "report": ("bags.report", "show a recorded run as a page"),
-    "urdf": ("bringup.urdf", "print the robot's URDF"),
-    "train": ("training.train", "train a policy"),
-    "evaluate": ("training.evaluate", "measure policies: return, falls, pushes"),
-    "bench": ("bringup.bench", "measure the speed of the loop"),
+COMMANDS: Mapping[str, Command | Group] = {
+    "sim": Command(
+        "bringup.sim:SimOptions",
+        "bringup.sim:run",
+        "start the simulated humanoid and its policy",
+    ),
+    "hardware": Command(
+        "bringup.hardware:HardwareOptions",
+        "bringup.hardware:run",
+        "drive a robot that publishes joint_states and odom",
+    ),
+    "record": Command(
+        "bags.recorder:RecordOptions", "bags.recorder:run", "record a run as a rosbag2 bag"
+    ),
+    "bag": Group(BAG_COMMANDS, "info, play, verify, repair a bag"),
+    "report": Command(
+        "bags.report:ReportOptions", "bags.report:run", "show a recorded run as a page"
+    ),
+    "urdf": Command("bringup.urdf:UrdfOptions", "bringup.urdf:run", "print the robot's URDF"),
+    "train": Command("training.train:TrainOptions", "training.train:run", "train a policy"),
+    "evaluate": Command(
+        "training.evaluate:EvaluateOptions",
+        "training.evaluate:run",
+        "measure policies: return, falls, pushes",
+    ),
+    "bench": Command(
+        "bringup.bench:BenchOptions", "bringup.bench:run", "measure the speed of the loop"
+    ),
 }
-"""Name → module with a main(argv) and what it does."""
-
-
-def usage() -> str:
-    """What `humanoid --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: humanoid COMMAND [OPTIONS]",
-            "",
-            "A MuJoCo humanoid on the ROS 2 graph, and the policy that keeps it walking.",
-            "",
-            *lines,
-            "",
-            "humanoid COMMAND --help explains the options of a command.",
-        ]
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command that the first argument names; 2 is the status of a wrong command line."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if arguments else 2
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"error: unknown command '{name}'\n\n{usage()}", file=sys.stderr)
-        return 2
-    try:
-        module = importlib.import_module(f"{PACKAGE}.{COMMANDS[name][0]}")
-        status: int = module.main(rest)
-    except KeyboardInterrupt:  # before the command got ready to be interrupted
-        return 130
-    return status
+    """Runs `humanoid`."""
+    _find_log_folder()
+    return subcommands.run(COMMANDS, sys.argv[1:] if argv is None else argv, "humanoid")
+
+
+def _find_log_folder() -> None:
+    """Lets ROS log to a temporary folder where there is no home to write to; it would not start."""
+    if os.environ.get("ROS_LOG_DIR") or os.environ.get("ROS_HOME"):
+        return
+    home = Path(os.environ.get("HOME") or "/dev/null")
+    there = next(path for path in (home, *home.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        folder = Path(tempfile.gettempdir()) / f"humanoid_ros_log_{os.getuid()}"
+        os.environ["ROS_LOG_DIR"] = str(folder)
 
 
 if __name__ == "__main__":

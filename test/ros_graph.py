@@ -6,16 +6,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from domain_coordinator import domain_id
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -23,23 +24,6 @@ Message = TypeVar("Message")
 
 TIMEOUT_S = 60.0
 """For what takes a second or two on an idle machine: a start, imports, discovery."""
-_MAX_DOMAIN_ID = 101
-"""Above it, DDS's ports overlap with those that Linux hands out."""
-
-
-def _reserve_domain() -> tuple[int, socket.socket]:
-    """A domain that no other test on this machine uses, and the socket that reserves it."""
-    candidates = list(range(1, _MAX_DOMAIN_ID + 1))
-    random.shuffle(candidates)
-    for domain_id in candidates:
-        lock = socket.socket(socket.AF_UNIX)
-        try:
-            lock.bind(f"\0humanoid_mujoco_ros_test_domain_{domain_id}")
-        except OSError:
-            lock.close()
-        else:
-            return domain_id, lock
-    raise RuntimeError("every ROS domain is in use by a test")
 
 
 class Graph:
@@ -47,7 +31,9 @@ class Graph:
 
     def __init__(self) -> None:
         """Opens a context on a fresh domain, on localhost."""
-        self.domain_id, self._domain_lock = _reserve_domain()
+        self._reserved = ExitStack()
+        # At random, so that a test seldom meets what the one before it left behind.
+        self.domain_id = self._reserved.enter_context(domain_id(lambda: random.randint(1, 100)))
         self.environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain_id),
@@ -136,7 +122,7 @@ class Graph:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
-        self._domain_lock.close()
+        self._reserved.close()
         for name, value in self._saved.items():
             if value is None:
                 os.environ.pop(name)

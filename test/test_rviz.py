@@ -23,7 +23,7 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import InteractiveMarkerFeedback
 
-from humanoid_mujoco_ros.bringup.config import share_directory
+from humanoid_mujoco_ros.share import share_directory
 
 pytestmark = pytest.mark.processes
 

@@ -20,7 +20,7 @@ from browser_stage import Stage, free_port, nodes, page, stage, wait_for_page
 from PIL import Image
 from std_srvs.srv import Trigger
 
-DOCS = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 MAX_BYTES = 3_000_000
 
 

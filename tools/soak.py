@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts what a recording loses at full load: `python3 test/bags/soak.py --duration 300`.
+"""Counts what a recording loses at full load: `python3 tools/soak.py --duration 300`.
 
 The whole graph runs in real time with the browser view, and a browser that looks at it if asked.
 Whatever was published says how often: states carry the number of their tick in their stamp, and the

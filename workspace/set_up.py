@@ -33,11 +33,12 @@ LOG_FILE = ROOT / "log" / "setup.log"
 PYTHONS = [(3, 11), (3, 12), (3, 13), (3, 14)]  # what both MuJoCo 4 and the ROS 2 wheels support
 OLDEST_GLIBC = (2, 28)
 
-LAYERS = {"base": ["ros", "runtime"], "dev": ["dev"], "torch": ["torch"]}
+LAYERS = {"base": ["ros", "runtime"], "dev": ["dev"], "torch": ["torch"], "robots": ["robots"]}
 LAYER_NAMES = {
     "base": "ROS 2 Jazzy, MuJoCo and the rest (about 150 MB)",
     "dev": "the test and lint tools (about 150 MB)",
     "torch": "PyTorch and TensorBoard (0.2 GB for a CPU build, several GB with CUDA)",
+    "robots": "other robots, policies for them and ONNX (about 60 MB)",
 }
 
 # What the record says of a step that was not done.
@@ -63,7 +64,9 @@ class SetupError(Exception):
 def main() -> None:
     """Brings the workspace up to date."""
     parser = argparse.ArgumentParser(description="Set up .venv and build the workspace.")
-    parser.add_argument("layers", nargs="*", metavar="dev|torch", help="what else to install")
+    parser.add_argument(
+        "layers", nargs="*", metavar="dev|torch|robots", help="what else to install"
+    )
     parser.add_argument("--keep-python", action="store_true", help="keep the Python of the .venv")
     options = parser.parse_args()
     unknown = sorted(set(options.layers) - set(LAYERS))

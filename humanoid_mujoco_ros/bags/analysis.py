@@ -11,25 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Track
+from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Status, Track, as_number
+from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, HUMANOID_HEIGHT_M
 
 Array = NDArray[np.float64]
 
-FALL_HEIGHT_M = 1.0
-"""Humanoid-v4's lower healthy height of the torso."""
+_FALLEN_SHARE = HEALTHY_HEIGHT_M[0] / HUMANOID_HEIGHT_M
+"""A body lower than this share of its standing height has fallen."""
+_START_S = 1.0
+"""A robot stands for about this long when a recording begins, if it ever stands."""
 _JUMP_M = 0.5
 """A body that moves so far between two messages was put there (a reset)."""
 _PUSH_GAP_S = 0.3
 """Wrench messages further apart are two pushes; a push ends 0.2 s after its last message."""
-_PUSH_OUTCOME_S = 6.0
-"""A robot that is still up so long after a push has taken it."""
 _CONTACT_N = 20.0
 """A foot with more force than this stands."""
 _SATURATED = 0.99
 
 
 @dataclass(frozen=True)
-class Push:
+class RecordedPush:
     """A push and what it did."""
 
     time_s: float
@@ -51,9 +54,9 @@ class Push:
         """In words."""
         if np.isfinite(self.fall_after_s):
             return f"fell {self.fall_after_s:.1f} s later"
-        if self.known_for_s < _PUSH_OUTCOME_S:
+        if self.known_for_s < SURVIVED_PUSH_S:
             return f"still up {self.known_for_s:.1f} s later, at the next push or the end"
-        return f"still up {_PUSH_OUTCOME_S:.0f} s later"
+        return f"still up {SURVIVED_PUSH_S:.0f} s later"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Timing:
     periods_ms: Array
     """Wall time between two joint states; empty if the bag has no wall time."""
     latencies_ms: Array
-    """Wall time from each observation to the command that answers it; likewise."""
+    """Wall time from each observation to the command that answers it; empty as well."""
     missing_ticks: int
     """Control ticks without a joint state in the bag."""
     late_ticks: int
@@ -113,7 +116,7 @@ class Episode:
 
 
 @dataclass
-class Figures:
+class RunFigures:
     """Everything that the report's tables say; NaN where the bag does not tell."""
 
     duration_s: float = np.nan
@@ -121,50 +124,49 @@ class Figures:
     speed_m_s: float = np.nan
     height_mean_m: float = np.nan
     height_min_m: float = np.nan
+    fall_height_m: float = np.nan
+    """The height under which the body has fallen."""
     falls_s: Array = field(default_factory=lambda: np.empty(0))
     """When the robot fell."""
     resets_s: Array = field(default_factory=lambda: np.empty(0))
     """When it was put somewhere else."""
     episodes: list[Episode] = field(default_factory=list)
-    pushes: list[Push] = field(default_factory=list)
+    pushes: list[RecordedPush] = field(default_factory=list)
     joints: list[JointFigures] = field(default_factory=list)
     feet: dict[str, FootFigures] = field(default_factory=dict)
     timing: Timing | None = None
 
 
-def analyse(run: Run, fall_height_m: float = FALL_HEIGHT_M) -> Figures:
+def analyse(run: Run, fall_height_m: float | None = None) -> RunFigures:
     """Computes the figures of a run.
 
     Args:
         run: The run.
-        fall_height_m: A base lower than this has fallen.
+        fall_height_m: A base lower than this has fallen. None: the simulation's own word counts
+            where the bag has it, otherwise a share of the height at which this robot stands.
     """
-    figures = Figures(duration_s=run.duration_s)
-    if len(run.base):
-        _body(figures, run.base, fall_height_m)
-    figures.pushes = _pushes(run, figures)
-    figures.joints = _joints(run)
-    figures.feet = {side: _foot(track) for side, track in run.feet.items() if len(track)}
-    figures.timing = _timing(run)
-    figures.episodes = _episodes(run)
+    figures = RunFigures(duration_s=run.duration_s)
+    with np.errstate(all="ignore"):  # a bag may hold any number
+        if len(run.base):
+            _falls(figures, run, fall_height_m)
+            _body(figures, run)
+        figures.pushes = _pushes(run, figures)
+        figures.joints = _joints(run)
+        figures.feet = {side: _foot(track) for side, track in run.feet.items() if len(track)}
+        figures.timing = _timing(run)
+        figures.episodes = _episodes(run)
     return figures
 
 
-def horizontal_velocity(base: Track) -> Array:
-    """(n, 2) [m/s] of the base in odom, from its twist."""
-    x, y, z, w = base.values[:, 3:7].T
-    vx, vy, vz = base.values[:, 7:10].T
-    world_x = (1 - 2 * (y * y + z * z)) * vx + 2 * (x * y - w * z) * vy + 2 * (x * z + w * y) * vz
-    world_y = 2 * (x * y + w * z) * vx + (1 - 2 * (x * x + z * z)) * vy + 2 * (y * z - w * x) * vz
-    return np.stack([world_x, world_y], axis=1)
+def world_velocity(base: Track) -> Array:
+    """(n, 3) [m/s] of the base in odom, from its twist."""
+    return rotation.rotate(rotation.normalized(base.values[:, 3:7]), base.values[:, 7:10])
 
 
 def forward_speed(base: Track) -> Array:
     """(n,) [m/s] of the base along its heading."""
-    x, y, z, w = base.values[:, 3:7].T
-    heading = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)], axis=1)
-    heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
-    return np.asarray(np.sum(heading * horizontal_velocity(base), axis=1))
+    orientation = rotation.normalized(base.values[:, 3:7])
+    return np.asarray(rotation.forward_speed(orientation, world_velocity(base)))
 
 
 def smooth(times_s: Array, values: Array, window_s: float) -> Array:
@@ -180,31 +182,81 @@ def smooth(times_s: Array, values: Array, window_s: float) -> Array:
     return np.asarray(np.convolve(values, kernel, mode="same") / weight)
 
 
-def _body(figures: Figures, base: Track, fall_height_m: float) -> None:
-    times_s, positions = base.times_s, base.values[:, :3]
+def standing_height_m(base: Track) -> float:
+    """The height of the base of a robot that stands: at the start, or for a while later."""
+    height = base.values[:, 2]
+    start = base.times_s <= base.times_s[0] + _START_S
+    return float(max(np.median(height[start]), np.percentile(height, 95.0)))
+
+
+def _falls(figures: RunFigures, run: Run, fall_height_m: float | None) -> None:
+    """When the robot fell, by its height and by what the simulation said."""
+    height, times_s = run.base.values[:, 2], run.base.times_s
+    own_height_m = max(0.0, _FALLEN_SHARE * standing_height_m(run.base))
+    figures.fall_height_m = own_height_m if fall_height_m is None else fall_height_m
+    is_low = height < figures.fall_height_m
+    begins = is_low & ~np.concatenate(([False], is_low[:-1]))
+    falls_s = times_s[begins]
+    if fall_height_m is None:
+        falls_s = _as_the_simulation_says(run, falls_s)
+    figures.falls_s = np.sort(falls_s)
+
+
+def _as_the_simulation_says(run: Run, low_s: Array) -> Array:
+    """Corrects falls by the simulation's own word, which comes about once a second.
+
+    Args:
+        run: The run.
+        low_s: When the base came under its fall height.
+    """
+    said = [
+        (status.time_s, as_number(status.values.get("episode", "nan")), _has_fallen(status))
+        for status in run.statuses
+        if "fallen" in status.values
+    ]
+    if not said:
+        return low_s
+    kept = [low_s[low_s > said[-1][0]]]
+    before_s, episode_before, fallen_before = -np.inf, said[0][1], False
+    for time_s, episode, fallen in said:
+        low = low_s[(low_s > before_s) & (low_s <= time_s)]
+        is_same = episode == episode_before or np.isnan(episode)
+        if not is_same:
+            kept.append(low)  # what was before the reset, only the height can tell
+        elif fallen and not fallen_before:
+            kept.append(low[:1] if low.size else np.array([time_s]))
+        before_s, episode_before, fallen_before = time_s, episode, fallen
+    return np.concatenate(kept)
+
+
+def _has_fallen(status: Status) -> bool:
+    return status.values.get("fallen") in ("True", "true")
+
+
+def _body(figures: RunFigures, run: Run) -> None:
+    times_s, positions = run.base.times_s, run.base.values[:, :3]
     height = positions[:, 2]
     moved = np.linalg.norm(np.diff(positions[:, :2], axis=0), axis=1)
-    jumps = np.flatnonzero((moved > _JUMP_M) | (np.abs(np.diff(height)) > _JUMP_M)) + 1
-    fallen = height < fall_height_m
-    figures.falls_s = times_s[np.flatnonzero(fallen[1:] & ~fallen[:-1]) + 1]
-    if fallen[0]:
-        figures.falls_s = np.concatenate((times_s[:1], figures.falls_s))
-    figures.resets_s = times_s[jumps]
+    resets = np.flatnonzero((moved > _JUMP_M) | (np.abs(np.diff(height)) > _JUMP_M)) + 1
+    figures.resets_s = times_s[resets]
     figures.height_mean_m = float(height.mean())
     figures.height_min_m = float(height.min())
-    # Sampled once a second, so that the sway of each step does not count as distance.
-    figures.distance_m = 0.0
-    for part in np.split(np.arange(len(times_s)), jumps):
-        seconds = np.arange(times_s[part[0]], times_s[part[-1]], 1.0)
-        at = part[0] + np.searchsorted(times_s[part], seconds)
-        at = np.append(at, part[-1])
+    # The clock was set between two messages; what the robot did meanwhile is not known.
+    jumps = np.searchsorted(times_s, [jump.time_s for jump in run.clock_jumps])
+    figures.distance_m = span_s = 0.0
+    for part in np.split(np.arange(len(times_s)), np.union1d(resets, jumps)):
+        if not part.size:
+            continue
+        # Sampled once a second, so that the sway of each step does not count as distance.
+        _, first = np.unique(np.floor(times_s[part] - times_s[part[0]]), return_index=True)
+        at = part[np.append(first, len(part) - 1)]
         steps = np.diff(positions[at, :2], axis=0)
         figures.distance_m += float(np.linalg.norm(steps, axis=1).sum())
-    span_s = times_s[-1] - times_s[0]
+        span_s += float(times_s[part[-1]] - times_s[part[0]])
     figures.speed_m_s = figures.distance_m / span_s if span_s > 0 else np.nan
 
 
-def _pushes(run: Run, figures: Figures) -> list[Push]:
+def _pushes(run: Run, figures: RunFigures) -> list[RecordedPush]:
     force = np.linalg.norm(run.pushes.values[:, :3], axis=1)
     torque = np.linalg.norm(run.pushes.values[:, 3:], axis=1)
     acting = np.flatnonzero(force + torque > 0)
@@ -225,14 +277,14 @@ def _pushes(run: Run, figures: Figures) -> list[Push]:
 
 
 def _push(
-    run: Run, figures: Figures, group: NDArray[np.intp], force: Array, known_until_s: float
-) -> Push:
+    run: Run, figures: RunFigures, group: NDArray[np.intp], force: Array, known_until_s: float
+) -> RecordedPush:
     times_s = run.pushes.times_s[group]
     start_s, end_s = float(times_s[0]), float(times_s[-1])
     # A last message acts until something ends it; its neighbours say for about how long.
     hold_s = float(np.median(np.diff(times_s))) if len(group) > 1 else 0.2
     spans_s = np.append(np.diff(times_s), hold_s)
-    stop_s = min(end_s + _PUSH_OUTCOME_S, max(known_until_s, end_s))
+    stop_s = min(end_s + SURVIVED_PUSH_S, max(known_until_s, end_s))
     lowest = change = fall_s = np.nan
     known_s = known_until_s - end_s
     if len(run.base):
@@ -241,12 +293,12 @@ def _push(
         if after.any():
             lowest = float(run.base.values[after, 2].min())
         if soon.any():
-            velocity = horizontal_velocity(run.base)[soon]
+            velocity = world_velocity(run.base)[soon, :2]
             change = float(np.linalg.norm(velocity - velocity[0], axis=1).max())
         later = figures.falls_s[(figures.falls_s >= start_s) & (figures.falls_s <= stop_s)]
         if later.size:
             fall_s = float(later[0] - start_s)
-    return Push(
+    return RecordedPush(
         time_s=start_s,
         duration_s=end_s - start_s + hold_s,
         link=run.push_links[group[0]] or "?",
@@ -260,29 +312,29 @@ def _push(
 
 
 def _joints(run: Run) -> list[JointFigures]:
-    if not len(run.joint_states):
-        return []
-    figures = []
-    for i, name in enumerate(run.joints):
-        position, velocity, effort = run.joint_states.values[:, :, i].T
-        limits = run.limits.get(name, JointLimits())
-        has_effort = bool(np.isfinite(effort).any())
-        saturated = np.nan
-        if np.isfinite(limits.effort) and limits.effort > 0 and has_effort:
-            saturated = float(np.mean(np.abs(effort) >= _SATURATED * limits.effort))
-        figures.append(
-            JointFigures(
-                name=name,
-                limits=limits,
-                lowest=_nan_of(np.nanmin, position),
-                highest=_nan_of(np.nanmax, position),
-                fastest=_nan_of(np.nanmax, np.abs(velocity)),
-                effort_rms=float(np.sqrt(_nan_of(np.nanmean, np.square(effort)))),
-                effort_peak=_nan_of(np.nanmax, np.abs(effort)),
-                saturated=saturated,
-            )
-        )
-    return figures
+    return [
+        _joint(name, group.track.values[:, :, i], run.limits.get(name, JointLimits()))
+        for group in run.joint_groups
+        for i, name in enumerate(group.joints)
+    ]
+
+
+def _joint(name: str, values: Array, limits: JointLimits) -> JointFigures:
+    """The figures of a joint, from its (n, 3) positions, velocities and efforts."""
+    position, velocity, effort = values.T
+    saturated = np.nan
+    if np.isfinite(limits.effort) and limits.effort > 0 and np.isfinite(effort).any():
+        saturated = float(np.mean(np.abs(effort) >= _SATURATED * limits.effort))
+    return JointFigures(
+        name=name,
+        limits=limits,
+        lowest=_nan_of(np.nanmin, position),
+        highest=_nan_of(np.nanmax, position),
+        fastest=_nan_of(np.nanmax, np.abs(velocity)),
+        effort_rms=float(np.sqrt(_nan_of(np.nanmean, np.square(effort)))),
+        effort_peak=_nan_of(np.nanmax, np.abs(effort)),
+        saturated=saturated,
+    )
 
 
 def _nan_of(function: Callable[[Array], Any], values: Array) -> float:
@@ -341,15 +393,16 @@ def _latencies_ms(run: Run) -> Array:
 def _episodes(run: Run) -> list[Episode]:
     episodes: dict[int, Episode] = {}
     for status in run.statuses:
-        values = status.values
-        if "episode" in values and "episode_return" in values:
-            number = int(float(values["episode"]))
-            before = episodes.get(number)
-            episodes[number] = Episode(
-                number=number,
-                end_s=status.time_s,
-                steps=int(float(values.get("step_count", "0"))),
-                reward=float(values["episode_return"]),
-                fallen=values.get("fallen") in ("True", "true") or bool(before and before.fallen),
-            )
+        number = as_number(status.values.get("episode", "nan"))
+        if not np.isfinite(number) or "episode_return" not in status.values:
+            continue
+        steps = as_number(status.values.get("step_count", "0"))
+        before = episodes.get(int(number))
+        episodes[int(number)] = Episode(
+            number=int(number),
+            end_s=status.time_s,
+            steps=int(steps) if np.isfinite(steps) else 0,
+            reward=as_number(status.values["episode_return"]),
+            fallen=_has_fallen(status) or bool(before and before.fallen),
+        )
     return list(episodes.values())

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros import subcommands
+from humanoid_mujoco_ros.bags.errors import BagError, exit_status, plain
+from humanoid_mujoco_ros.subcommands import Command
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,32 @@ class InfoOptions:
 
     bag: tyro.conf.Positional[Path]
     """The bag's folder, or a .mcap or .db3 file."""
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Publish a bag again, for RViz or the browser view, until its end or Ctrl-C.
+
+    Time on /clock comes from the bag, or else from its stamps. Commands are left out, since a robot
+    that listens would obey them. Beside a live robot nothing is played.
+    """
+
+    bag: tyro.conf.Positional[Path]
+    """The bag's folder, or a .mcap or .db3 file."""
+    rate: float = 1.0
+    """Recorded seconds per second."""
+    start: float = 0.0
+    """Begin so many seconds after the bag's first message."""
+    loop: bool = False
+    """Begin again at the end; time jumps back then."""
+    topics: tuple[str, ...] = ()
+    """Only these."""
+    commands: bool = False
+    """Publish recorded commands and pushes too: a robot that listens moves."""
+    beside_live_nodes: bool = False
+    """Play even where a live robot publishes the same topics."""
+    network: bool = False
+    """Also reach other machines; otherwise only nodes on this one."""
 
 
 @dataclass(frozen=True)
@@ -45,37 +73,56 @@ class RepairOptions:
     """Folder of the new bag, which must not exist; default: <bag>_repaired."""
 
 
-def info(arguments: Sequence[str]) -> int:
-    """Runs `humanoid bag info`."""
-    options = tyro.cli(InfoOptions, args=list(arguments), prog="humanoid bag info")
+def info(options: InfoOptions) -> int:
+    """Prints what a bag holds.
+
+    Returns:
+        Exit status: 1 when the bag is damaged.
+
+    Raises:
+        BagError: The bag cannot be read.
+    """
     from humanoid_mujoco_ros.bags.info import describe
 
-    text, is_whole = describe(options.bag)
-    print(text)
+    lines, is_whole = describe(options.bag.expanduser())
+    for line in lines:
+        print(plain(line))
     return 0 if is_whole else 1
 
 
-def play(arguments: Sequence[str]) -> int:
-    """Runs `humanoid bag play`."""
+def play(options: PlayOptions) -> int:
+    """Publishes a bag again.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        BagError: The bag or an option cannot be used, there is no ROS, or a live robot.
+    """
     try:
         player = importlib.import_module("humanoid_mujoco_ros.bags.player")
     except ImportError as error:
         raise BagError(f"playing needs ROS, which is not in this shell: {error}") from error
-    options = tyro.cli(player.PlayOptions, args=list(arguments), prog="humanoid bag play")
     status: int = player.play(options)
     return status
 
 
-def verify(arguments: Sequence[str]) -> int:
-    """Runs `humanoid bag verify`."""
-    options = tyro.cli(VerifyOptions, args=list(arguments), prog="humanoid bag verify")
-    from humanoid_mujoco_ros.bags.verify import verify as run
+def verify(options: VerifyOptions) -> int:
+    """Prints whether a lockstep run can be reproduced.
 
-    verdict = run(options.bag, options.namespace)
-    if verdict.remark:
-        print(f"compared {verdict.remark}")
-    if verdict.difference:
-        print(f"NOT reproduced: {verdict.difference}")
+    Returns:
+        Exit status: 1 when a joint state differs.
+
+    Raises:
+        BagError: The bag does not tell enough.
+    """
+    from humanoid_mujoco_ros.bags.verify import verify as compare
+
+    verdict = compare(options.bag.expanduser(), options.namespace)
+    if verdict.remark is not None:
+        print(plain(f"compared {verdict.remark}"))
+    if verdict.difference is not None:
+        print(plain(f"NOT reproduced: {verdict.difference}"))
         return 1
     print(
         f"reproduced: {verdict.compared} of {verdict.recorded} recorded joint states are the same "
@@ -84,58 +131,61 @@ def verify(arguments: Sequence[str]) -> int:
     return 0
 
 
-def repair(arguments: Sequence[str]) -> int:
-    """Runs `humanoid bag repair`."""
-    options = tyro.cli(RepairOptions, args=list(arguments), prog="humanoid bag repair")
+def repair(options: RepairOptions) -> int:
+    """Saves what can be read of a bag.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        BagError: Nothing can be read, or the new bag cannot be made.
+        OSError: The new bag cannot be written.
+    """
     from humanoid_mujoco_ros.bags.repair import recover
 
-    source = options.bag
+    source = options.bag.expanduser().absolute()
     output = options.output or source.with_name(f"{source.stem}_repaired")
-    recovery = recover(source, output)
+    recovery = recover(source, output.expanduser())
     for problem in recovery.problems:
-        print(problem)
-    print(f"wrote {recovery.message_count} messages to {output}")
+        print(plain(problem))
+    print(plain(f"wrote {recovery.message_count} messages to {output}"))
     return 0
 
 
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "info": (info, "show what a bag holds"),
-    "play": (play, "publish a bag again, for RViz or the browser view"),
-    "verify": (verify, "simulate a lockstep run again and compare it bit for bit"),
-    "repair": (repair, "save what can be read of a damaged bag"),
+def run(options: InfoOptions | PlayOptions | VerifyOptions | RepairOptions) -> int:
+    """Runs the command that the options are for; 2 is the status of an unusable bag."""
+    if isinstance(options, InfoOptions):
+        return exit_status(lambda: info(options))
+    if isinstance(options, PlayOptions):
+        return exit_status(lambda: play(options))
+    if isinstance(options, VerifyOptions):
+        return exit_status(lambda: verify(options))
+    return exit_status(lambda: repair(options))
+
+
+COMMANDS = {
+    "info": Command("bags.command:InfoOptions", "bags.command:run", "show what a bag holds"),
+    "play": Command(
+        "bags.command:PlayOptions",
+        "bags.command:run",
+        "publish a bag again, for RViz or the browser view",
+    ),
+    "verify": Command(
+        "bags.command:VerifyOptions",
+        "bags.command:run",
+        "simulate a lockstep run again and compare it bit for bit",
+    ),
+    "repair": Command(
+        "bags.command:RepairOptions",
+        "bags.command:run",
+        "save what can be read of a damaged bag",
+    ),
 }
-
-
-def usage() -> str:
-    """What `humanoid bag --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: humanoid bag COMMAND BAG [OPTIONS]",
-            "",
-            *lines,
-            "",
-            "`humanoid record` makes bags, `humanoid report` shows a run as a page.",
-        ]
-    )
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs `humanoid bag`; 2 is the status of a wrong command line or an unusable bag."""
-    arguments = list(argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if arguments else 2
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"error: unknown command 'bag {name}'\n\n{usage()}", file=sys.stderr)
-        return 2
-    try:
-        return COMMANDS[name][0](rest)
-    except (BagError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return subcommands.run(COMMANDS, argv, "humanoid bag")
 
 
 if __name__ == "__main__":

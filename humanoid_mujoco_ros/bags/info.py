@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from humanoid_mujoco_ros.bags.errors import plain
 from humanoid_mujoco_ros.bags.reader import Bag, Topic, open_bag
 
 _HEADINGS = ("topic", "type", "messages", "Hz", "QoS")
 
 
-def describe(path: Path) -> tuple[str, bool]:
-    """The topics of a bag and what is wrong with it, as text, and whether the bag is whole.
+def describe(path: Path) -> tuple[list[str], bool]:
+    """The topics of a bag and what is wrong with it, in lines, and whether the bag is whole.
 
     Raises:
         BagError: The bag cannot be read.
@@ -26,10 +27,10 @@ def describe(path: Path) -> tuple[str, bool]:
             f"{bag.message_count} messages in {bag.duration_s:.2f} s from {start}",
             "",
             *_table([_HEADINGS, *(_row(bag, topic) for topic in bag.topics.values())]),
-            "",
-            *(f"problem: {problem}" for problem in bag.problems),
         ]
-        return "\n".join(lines).rstrip(), not bag.problems
+        if bag.problems:
+            lines += ["", *(f"problem: {problem}" for problem in bag.problems)]
+        return lines, not bag.problems
 
 
 def _row(bag: Bag, topic: Topic) -> tuple[str, ...]:
@@ -38,7 +39,8 @@ def _row(bag: Bag, topic: Topic) -> tuple[str, ...]:
     if any(q["durability"] == "transient_local" for q in topic.qos):
         offered.add("latched")
     words = ", ".join(sorted(offered))
-    return topic.name, topic.type_name.replace("/msg/", "/"), str(topic.count), rate, words
+    type_name = topic.type_name.replace("/msg/", "/")
+    return plain(topic.name), plain(type_name), str(topic.count), rate, words
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

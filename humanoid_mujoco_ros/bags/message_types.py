@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 from humanoid_mujoco_ros.bags.errors import BagError
+
+_TYPE = re.compile(r"([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)")
 
 
 def message_class(type_name: str) -> Any:
@@ -15,7 +18,11 @@ def message_class(type_name: str) -> Any:
     Raises:
         BagError: It is not installed.
     """
-    package, _, name = type_name.split("/")
+    # Types come from bags and from the graph: only what a type can be called is imported.
+    match = _TYPE.fullmatch(type_name)
+    if match is None:
+        raise BagError(f"'{type_name}' is no message type")
+    package, name = match.groups()
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:

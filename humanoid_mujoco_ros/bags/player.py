@@ -3,27 +3,30 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import rclpy
-import tyro
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from humanoid_mujoco_ros.bags import qos, topics
-from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.bags.command import PlayOptions
+from humanoid_mujoco_ros.bags.errors import BagError, plain
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
-from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.ros.network import stay_local
 
+_NODE = "player"
 _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000
 _CHECK_PERIOD_S = 1.0
@@ -36,50 +39,36 @@ _ACK_TIMEOUT_S = 1.0
 """How long the last messages wait for a subscriber that is slow."""
 
 
-@dataclass(frozen=True)
-class PlayOptions:
-    """Publish a bag again, for RViz or the browser view, until its end or Ctrl-C.
+def choose_topics(bag: Bag, options: PlayOptions) -> tuple[dict[str, str], list[str]]:
+    """The topics to play, as name in the bag → name to publish, and the commands left out.
 
-    Time on /clock comes from the bag, or else from its stamps. Commands are left out, since a robot
-    that listens would obey them. Beside a live robot nothing is played.
-    """
-
-    bag: tyro.conf.Positional[Path]
-    """The bag's folder, or a .mcap or .db3 file."""
-    rate: float = 1.0
-    """Recorded seconds per second."""
-    start: float = 0.0
-    """Begin so many seconds after the bag's first message."""
-    loop: bool = False
-    """Begin again at the end; time jumps back then."""
-    topics: tuple[str, ...] = ()
-    """Only these."""
-    commands: bool = False
-    """Publish recorded commands and pushes too: a robot that listens moves."""
-    beside_live_nodes: bool = False
-    """Play even where a live robot publishes the same topics."""
-    network: bool = False
-    """Also reach other machines; otherwise only nodes on this one."""
-
-
-def choose_topics(bag: Bag, options: PlayOptions) -> tuple[list[str], list[str]]:
-    """The topics to play and the commands that are left out.
+    A publisher may be created with a name that stands for another, as "/arm{ns}commands" does, so
+    names are resolved before they are compared.
 
     Raises:
         BagError: A topic that was asked for is not in the bag, or none is left.
     """
-    wanted = options.topics or tuple(
-        name for name in bag.topics if name not in topics.OWN_TO_EACH_NODE
-    )
-    wanted = tuple(name if name.startswith("/") else f"/{name}" for name in wanted)
+    wanted = tuple(name if name.startswith("/") else f"/{name}" for name in options.topics)
     missing = [name for name in wanted if name not in bag.topics]
     if missing:
         raise BagError(
             f"{', '.join(missing)} is not in {bag.path}; its topics are {', '.join(bag.topics)}"
         )
-    commands = [name for name in wanted if _is_one_of(name, topics.COMMANDS)]
-    left_out = [] if options.commands else commands
-    played = [name for name in wanted if name not in left_out]
+    played: dict[str, str] = {}
+    left_out = []
+    for name in wanted or bag.topics:
+        try:
+            full_name = expand_topic_name(name, _NODE, "/")
+            validate_full_topic_name(full_name)
+        except (ValueError, InvalidTopicNameException):
+            _complain(f"not published: {name}: ROS allows no such name")
+            continue
+        if full_name in topics.OWN_TO_EACH_NODE and not wanted:
+            continue
+        if _is_one_of(full_name, topics.COMMANDS) and not options.commands:
+            left_out.append(name)
+        else:
+            played[name] = full_name
     if not played:
         raise BagError(f"nothing to play: {', '.join(left_out) or 'the bag has no topics'}")
     return played, left_out
@@ -114,6 +103,10 @@ def check_alone(node: Node, names: Sequence[str], options: PlayOptions) -> None:
         )
 
 
+def _complain(text: str) -> None:
+    print(plain(text), file=sys.stderr)
+
+
 def _is_one_of(name: str, relative: Sequence[str]) -> bool:
     """Whether a full name is one of these in some namespace."""
     return any(name.endswith(f"/{end}") for end in relative)
@@ -122,28 +115,28 @@ def _is_one_of(name: str, relative: Sequence[str]) -> bool:
 class _Player:
     """Publishes the messages of one bag."""
 
-    def __init__(self, node: Node, bag: Bag, names: Sequence[str], options: PlayOptions) -> None:
+    def __init__(
+        self, node: Node, bag: Bag, names: Mapping[str, str], options: PlayOptions
+    ) -> None:
         self._node = node
         self._bag = bag
         self._options = options
-        self._names = list(names)
+        self._full_names = list(names.values())
         self._start_ns = bag.start_ns + round(options.start * 1e9)
         self._publishers: dict[str, Publisher] = {}
-        for name in names:
+        for name, full_name in names.items():
             topic = bag.topics[name]
             try:
                 message_type = message_class(topic.type_name)
             except BagError as error:
-                print(f"not published: {name}: {error}", file=sys.stderr)
-                self._names.remove(name)
+                _complain(f"not published: {name}: {error}")
                 continue
             self._publishers[name] = node.create_publisher(
-                message_type, name, qos.to_publish(topic.qos)
+                message_type, full_name, qos.to_publish(topic.qos)
             )
-        # Whoever chose topics without /clock still gets a clock.
-        self._clock = (
-            None if _CLOCK in self._publishers else node.create_publisher(ClockMessage, _CLOCK, 1)
-        )
+        # Topics that were chosen without /clock still get a clock.
+        has_clock = any(names[name] == _CLOCK for name in self._publishers)
+        self._clock = None if has_clock else node.create_publisher(ClockMessage, _CLOCK, 1)
         self.stopping = False
 
     def play(self) -> int:
@@ -157,7 +150,7 @@ class _Player:
             self._publishers[name].publish(data)
         begin_s = check_s = time.monotonic()
         clock_ns = self._start_ns
-        for name, stamp_ns, data in self._bag.messages(self._names, self._start_ns):
+        for name, stamp_ns, data in self._bag.messages(self._publishers, self._start_ns):
             if self._clock is not None:
                 while clock_ns <= stamp_ns:
                     self._wait_until(begin_s, clock_ns)
@@ -166,7 +159,7 @@ class _Player:
             self._wait_until(begin_s, stamp_ns)
             if time.monotonic() > check_s:
                 # Discovery may take longer than the wait before the start.
-                check_alone(self._node, self._names, self._options)
+                check_alone(self._node, self._full_names, self._options)
                 check_s = time.monotonic() + _CHECK_PERIOD_S
             if self.stopping:
                 break
@@ -180,7 +173,7 @@ class _Player:
 
     def _latched_before_start(self) -> Iterator[tuple[str, bytes]]:
         """What a latched publisher would still offer at the start."""
-        names = [name for name in self._names if qos.is_latched(self._bag.topics[name].qos)]
+        names = [name for name in self._publishers if qos.is_latched(self._bag.topics[name].qos)]
         if self._start_ns > self._bag.start_ns:
             for name, _, data in self._bag.messages(names, stop_ns=self._start_ns):
                 yield name, data
@@ -207,9 +200,9 @@ def play(options: PlayOptions) -> int:
     Raises:
         BagError: The bag or an option cannot be used, or live nodes are in the way.
     """
-    if not options.rate > 0:
+    if not 0 < options.rate < math.inf:
         raise BagError(f"the rate must be positive, not {options.rate}")
-    with open_bag(options.bag) as bag:
+    with open_bag(options.bag.expanduser()) as bag:
         if not 0 <= options.start <= bag.duration_s:
             raise BagError(
                 f"the start must be between 0 and the bag's {bag.duration_s:.1f} s, "
@@ -223,14 +216,14 @@ def play(options: PlayOptions) -> int:
         finally:
             rclpy.try_shutdown()
         for problem in bag.problems:
-            print(f"problem: {problem}", file=sys.stderr)
+            _complain(f"problem: {problem}")
     return 0
 
 
-def _play(bag: Bag, names: list[str], left_out: list[str], options: PlayOptions) -> None:
-    node = Node("player", start_parameter_services=False)
+def _play(bag: Bag, names: dict[str, str], left_out: list[str], options: PlayOptions) -> None:
+    node = Node(_NODE, start_parameter_services=False)
     time.sleep(_DISCOVERY_S)
-    check_alone(node, names, options)
+    check_alone(node, list(names.values()), options)
     player = _Player(node, bag, names, options)
 
     def stop(*_: object) -> None:
@@ -239,9 +232,10 @@ def _play(bag: Bag, names: list[str], left_out: list[str], options: PlayOptions)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     if left_out:
-        print(f"not published: {', '.join(left_out)} (--commands publishes them)")
+        print(plain(f"not published: {', '.join(left_out)} (--commands publishes them)"))
     time.sleep(_MATCH_S)
-    print(f"playing {bag.path} for {bag.duration_s / options.rate:.1f} s", flush=True)
+    span_s = bag.duration_s / options.rate
+    print(plain(f"playing {bag.path} for {span_s:.1f} s"), flush=True)
     while True:
         count = player.play()
         print(f"published {count} messages", flush=True)

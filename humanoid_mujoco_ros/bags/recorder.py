@@ -32,11 +32,11 @@ except ImportError:  # Humble
 
 from humanoid_mujoco_ros.bags import qos, topics
 from humanoid_mujoco_ros.bags.definitions import definition
-from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.bags.errors import BagError, plain, reason
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
-from humanoid_mujoco_ros.bringup.network import stay_local
 from humanoid_mujoco_ros.ros import diagnostics
+from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
 _FLUSH_PERIOD_S = 0.5
@@ -44,6 +44,10 @@ _FLUSH_PERIOD_S = 0.5
 _PARAMETERS_TIMEOUT_S = 10.0
 _QUIET_S = 0.3
 _DRAIN_TIMEOUT_S = 2.0
+_MAX_NODES = 200
+"""Nodes that are asked for their parameters; a graph may hold any number of names."""
+_MAX_PARAMETERS = 1000
+"""Parameters of a node that are kept."""
 _PACKAGES = ("mujoco", "gymnasium", "numpy")
 """Whose versions decide whether a run can be repeated bit for bit."""
 
@@ -141,7 +145,7 @@ class RecorderNode(Node):
         self._ask_for_parameters()
 
     def _follow(self, name: str, type_name: str, offered: list[QoSProfile]) -> None:
-        """Subscribes to a topic, anew if its publishers turn out to be others than expected."""
+        """Subscribes to a topic, again if its publishers turn out to be others than expected."""
         subscription = self._subscriptions_by_topic.get(name)
         if subscription is not None:
             is_expected = self._types[name] == type_name or self._writer.has_topic(name)
@@ -153,7 +157,7 @@ class RecorderNode(Node):
             self._subscriptions_by_topic[name] = self._subscribe(name, type_name, profile)
             self._types[name] = type_name
         except BagError as error:
-            self.get_logger().warning(f"{name} is not recorded: {error}")
+            self.get_logger().warning(plain(f"{name} is not recorded: {reason(error)}"))
             self._unusable.add(name)
 
     def _subscribe(self, name: str, type_name: str, profile: QoSProfile) -> Subscription:
@@ -199,7 +203,8 @@ class RecorderNode(Node):
         own = (self.get_name(), self.get_namespace())
         for name, namespace in self.get_node_names_and_namespaces():
             full_name = f"{namespace.rstrip('/')}/{name}"
-            if (name, namespace) != own and full_name not in self._asked:
+            is_new = (name, namespace) != own and full_name not in self._asked
+            if is_new and len(self._asked) < _MAX_NODES:
                 self._asked.add(full_name)
                 _ParameterQuery(self, full_name, self._on_parameters)
 
@@ -235,24 +240,32 @@ class _ParameterQuery:
             self._close()
 
     def _on_list(self, future: Any) -> None:
-        self._names = list(future.result().result.names)
+        self._names = list(future.result().result.names)[:_MAX_PARAMETERS]
         request = GetParameters.Request(names=self._names)
         self._get.call_async(request).add_done_callback(self._on_values)
 
     def _on_values(self, future: Any) -> None:
         values = map(parameter_value_to_python, future.result().values)
-        self._done(
-            self._target,
-            {
-                name: list(value) if hasattr(value, "typecode") else value
-                for name, value in zip(self._names, values, strict=False)
-            },
-        )
+        pairs = zip(self._names, values, strict=False)
+        self._done(self._target, {name: _as_json(value) for name, value in pairs})
         self._close()
 
     def _close(self) -> None:
         self._node.destroy_client(self._list)
         self._node.destroy_client(self._get)
+
+
+def default_folder() -> Path:
+    """The folder of a recording that begins now and was given no name."""
+    return Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+
+
+def _as_json(value: Any) -> Any:
+    """A parameter's value as JSON can hold it."""
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    # The elements of a byte array are of the type bytes.
+    return [part[0] if isinstance(part, bytes) else part for part in value]
 
 
 def record(options: RecordOptions) -> int:
@@ -261,7 +274,7 @@ def record(options: RecordOptions) -> int:
     Returns:
         Exit status: 1 when the disk is full, 2 when the folder cannot be used.
     """
-    path = options.directory or Path(time.strftime("humanoid_%Y_%m_%d-%H_%M_%S"))
+    path = options.directory or default_folder()
     stopping = False
 
     def stop(*_: object) -> None:
@@ -290,9 +303,9 @@ def record(options: RecordOptions) -> int:
         writer.close()
     except OSError as error:
         writer.abort()
+        saved = f"; `humanoid bag repair {path}` saves what was written" if path.exists() else ""
         print(
-            f"error: cannot write {path}: {error.strerror}. The recording ends here; "
-            f"`humanoid bag repair {path}` saves what was written",
+            f"error: cannot write {path}: {error.strerror}. The recording ends here{saved}",
             file=sys.stderr,
         )
         return 1
@@ -333,11 +346,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: RecordOptions) -> int:
     """Runs `humanoid record`."""
-    options = tyro.cli(RecordOptions, args=list(argv), prog="humanoid record")
     stay_local(options.network)
     return record(options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the recorder as a process of its own."""
+    return run(tyro.cli(RecordOptions, args=list(argv), prog="humanoid record"))
 
 
 if __name__ == "__main__":

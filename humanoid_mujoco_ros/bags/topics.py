@@ -29,7 +29,13 @@ RECORDED = {
 LATCHED = frozenset({"/tf_static", "robot_description", "/rosout"})
 """Kept by their publishers for whoever comes later (transient local)."""
 
-COMMANDS = ("effort_controller/commands", "external_wrench", "force_marker/feedback", "cmd_vel")
+COMMANDS = (
+    "effort_controller/commands",
+    "position_controller/commands",
+    "external_wrench",
+    "force_marker/feedback",
+    "cmd_vel",
+)
 """What moves a robot."""
 
 OWN_TO_EACH_NODE = ("/parameter_events", "/rosout")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.bags import topics
-from humanoid_mujoco_ros.bags.errors import BagError
+from humanoid_mujoco_ros.bags.errors import BagError, reason
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
+from humanoid_mujoco_ros.bags.run_reader import read_parameters
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
-from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
+from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
+from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 _NODE = "simulation_node"
@@ -37,15 +38,10 @@ class Verdict:
     """Joint states that were simulated again and compared."""
     recorded: int
     """Joint states in the bag."""
-    difference: str
-    """The first difference; empty when there is none."""
-    remark: str
-    """Why not every state was compared; empty when each was."""
-
-    @property
-    def is_reproduced(self) -> bool:
-        """Every state that was compared is the same bit for bit."""
-        return not self.difference and self.compared > 0
+    difference: str | None
+    """The first difference; None: every state that was compared is the same bit for bit."""
+    remark: str | None
+    """Why not every state was compared; None: each was."""
 
 
 def verify(path: Path, namespace: str = "") -> Verdict:
@@ -67,39 +63,58 @@ def verify(path: Path, namespace: str = "") -> Verdict:
             )
         run = _read(bag, namespace)
         versions = bag.custom_data.get("versions", "unknown versions")
+    try:
+        difference = _compare(path, parameters, run)
+    except (BagError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the model and its parameters are the bag's, and so are the errors
+        raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
+    return Verdict(
+        compared=len(run.times_ns),
+        recorded=run.recorded,
+        difference=f"{difference}. Recorded with {versions}" if difference else None,
+        remark=run.remark,
+    )
+
+
+def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
+    """Simulates a run again and returns the first difference."""
     robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
     simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
     loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
+    joints = parameters.get("joints")
+    if not isinstance(joints, list):
+        raise BagError(f"{path} does not say to which joints its commands belong")
+    order = np.argsort(robot.joint_order(joints))
     # Time begins with tick 1 and never stops, so a state's stamp says which one it is.
     ticks = np.round(run.times_ns * 1e-9 / robot.control_period_s).astype(int)
+    if ticks[0] < 1:
+        raise BagError(f"{path} has a joint state with the stamp {run.times_ns[0]} ns")
     needed = int(ticks[-1]) - 1
     if len(run.commands) < needed:
         raise BagError(
             f"{path} holds {len(run.commands)} commands for {needed} control ticks; without all of "
             "them the run cannot be repeated. Let the recorder start before the policy"
         )
-    order = np.argsort(robot.joint_order(parameters["joints"]))
+    sizes = {len(command) for command in run.commands[:needed]} | {run.values.shape[2]}
+    if sizes != {len(order)}:
+        raise BagError(f"{path} has {sizes} values in states and commands of {len(order)} joints")
     commands = [command[order] for command in run.commands[:needed]]
     replayed = _simulate(simulation, loop_config, commands)
-    difference = _difference(run, replayed[ticks - 1], robot.joints)
-    return Verdict(
-        compared=len(ticks),
-        recorded=run.recorded,
-        difference=f"{difference}. Recorded with {versions}" if difference else "",
-        remark=run.remark,
-    )
+    if len(replayed) < needed + 1:
+        raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
+    return _difference(run, replayed[ticks - 1], robot.joints)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
     node = topics.resolve(_NODE, f"/{namespace.strip('/')}")
-    recorded = json.loads(bag.custom_data.get("parameters", "{}"))
+    recorded = read_parameters(bag)
     if node not in recorded:
         raise BagError(
             f"{bag.path} does not hold the parameters of {node}, such as its seed; "
             "`humanoid record` keeps them, `ros2 bag record` does not"
         )
-    parameters: dict[str, Any] = recorded[node]
-    return parameters
+    return recorded[node]
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ class _Run:
     """In the order of the topic's joints [N·m]."""
     recorded: int
     """Joint states in the whole bag."""
-    remark: str
+    remark: str | None
 
 
 def _read(bag: Bag, namespace: str) -> _Run:
@@ -123,13 +138,16 @@ def _read(bag: Bag, namespace: str) -> _Run:
         topics.resolve(name, prefix)
         for name in ("joint_states", "effort_controller/commands", "external_wrench")
     )
-    for name in (states, commands):
+    for name, kind in ((states, "joint_states"), (commands, "effort_controller/commands")):
         if name not in bag.topics:
             raise BagError(f"{bag.path} has no {name}; its topics are {', '.join(bag.topics)}")
+        type_name = bag.topics[name].type_name
+        if type_name != topics.RECORDED[kind]:
+            raise BagError(f"{name} holds {type_name}, not {topics.RECORDED[kind]}")
     times_ns: list[int] = []
     values: list[list[Float64Array]] = []
     efforts: list[Float64Array] = []
-    remark = ""
+    remark: str | None = None
     last = b""
     for name, _, data in bag.messages((states, commands, pushes)):
         if name == pushes:
@@ -150,7 +168,9 @@ def _read(bag: Bag, namespace: str) -> _Run:
         values.append([getattr(message, field) for field in _FIELDS])
     if not times_ns:
         raise BagError(f"{bag.path} has no joint state before the first push")
-    if remark:
+    if len({value.shape for row in values for value in row}) > 1:
+        raise BagError(f"{bag.path} has joint states of different sizes on {states}")
+    if remark is not None:
         remark = f"only the first {times_ns[-1] * 1e-9:.2f} s: {remark}"
     return _Run(np.array(times_ns), np.array(values), efforts, bag.topics[states].count, remark)
 
@@ -167,7 +187,7 @@ def _simulate(
     answers: Iterator[Float64Array] = iter(commands)
     done = threading.Event()
 
-    def on_state(state: RobotState, ask: bool) -> None:
+    def on_state(state: RobotState, *, ask: bool) -> None:
         if not ask or done.is_set():
             return
         states.append(state)
@@ -177,7 +197,7 @@ def _simulate(
         else:
             loop.command(answer)
 
-    loop = PhysicsLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1
@@ -187,11 +207,11 @@ def _simulate(
     return np.array([[s.joint_positions, s.joint_velocities, s.joint_efforts] for s in states])
 
 
-def _difference(run: _Run, replayed: Float64Array, joints: tuple[str, ...]) -> str:
-    """The first difference in plain words; empty when there is none."""
+def _difference(run: _Run, replayed: Float64Array, joints: tuple[str, ...]) -> str | None:
+    """The first difference in plain words."""
     same = run.values.view(np.uint64) == replayed.view(np.uint64)
     if same.all():
-        return ""
+        return None
     row, field, joint = np.argwhere(~same)[0]
     was, now = float(run.values[row, field, joint]), float(replayed[row, field, joint])
     return (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from humanoid_mujoco_ros.bags.errors import BagError
 
 _METADATA_VERSION = 9
 """rosbag2's of Jazzy and later."""
+_LAST_NS = 2**63 - 1
 CUSTOM_DATA_RECORD = "custom_data"
 """MCAP metadata record with what metadata.yaml's custom_data will hold once the bag is closed."""
 
@@ -48,16 +50,17 @@ class BagWriter:
         self.custom_data: dict[str, str] = {}
         if path.exists():
             raise BagError(f"{path} exists already; a recording never overwrites one")
+        self._file = path / f"{path.name}_0.mcap"
         try:
             path.mkdir(parents=True)
-            self._stream = (path / f"{path.name}_0.mcap").open("xb")
+            self._stream = self._file.open("xb")
         except OSError as error:
             raise BagError(f"cannot make {path}: {error.strerror}") from error
         self._writer = Writer(self._stream, compression=CompressionType.LZ4)
         self._writer.start(profile="ros2", library="humanoid_mujoco_ros")
         self._schemas: dict[str, int] = {}
         self._topics: dict[str, _Topic] = {}
-        self._first_ns = 2**63 - 1
+        self._first_ns = _LAST_NS
         self._last_ns = 0
 
     def has_topic(self, name: str) -> bool:
@@ -96,7 +99,12 @@ class BagWriter:
             received_ns: The stamp by which bags are ordered and played.
             published_ns: When the publisher sent it; kept in MCAP only.
             data: The message.
+
+        Raises:
+            BagError: The stamp is none that every reader can take.
         """
+        if not 0 <= received_ns <= _LAST_NS:
+            raise BagError(f"a message of {topic} has the stamp {received_ns} ns")
         entry = self._topics[topic]
         entry.count += 1
         self._writer.add_message(entry.channel, received_ns, data, published_ns, entry.count)
@@ -110,8 +118,17 @@ class BagWriter:
         self._writer.add_metadata(CUSTOM_DATA_RECORD, {key: value})
 
     def flush(self) -> None:
-        """Hands everything to the operating system, from where it survives this process."""
+        """Hands everything to the operating system, from where it survives this process.
+
+        Raises:
+            OSError: Nothing can be written, or the folder is gone or read-only by now, which the
+                system itself would only say when the bag is closed.
+        """
         self._writer.flush()
+        if not self._file.exists():
+            raise FileNotFoundError(errno.ENOENT, "the file is gone", str(self._file))
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "the folder is read-only", str(self.path))
 
     def close(self) -> None:
         """Writes the index and metadata.yaml."""

@@ -6,27 +6,26 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import time
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rclpy
-import tyro
 from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
 from rich.table import Table
 
 from humanoid_mujoco_ros.bringup import sim
-from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.status import StatusListener
 from humanoid_mujoco_ros.bringup.supervisor import Supervisor
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 _START_TIMEOUT_S = 30.0
@@ -89,7 +88,7 @@ def graph_figures(options: BenchOptions) -> list[Figure]:
         seen = ""
         while time.monotonic() - start_s < options.seconds:
             spin()
-            values = listener.values("simulation_node")
+            values = listener.board.values("simulation_node")
             if values and values["sim_time_s"] != seen:
                 seen = values["sim_time_s"]
                 p50_ms.append(float(values["command_latency_p50_ms"]))
@@ -114,12 +113,15 @@ def lockstep_figure(options: BenchOptions) -> Figure:
     rates: list[float] = []
 
     def watch(supervisor: Supervisor, listener: StatusListener, spin: Callable[[], None]) -> None:
-        start_s, start_ticks = time.monotonic(), int(listener.values("simulation_node")["ticks"])
+        start_s, start_ticks = (
+            time.monotonic(),
+            int(listener.board.values("simulation_node")["ticks"]),
+        )
         end_s, end_ticks = start_s, start_ticks
         while "simulation_node" not in supervisor.ended:
             spin()
             supervisor.poll()
-            ticks = int(listener.values("simulation_node").get("ticks", end_ticks))
+            ticks = int(listener.board.values("simulation_node").get("ticks", end_ticks))
             if ticks > end_ticks:
                 end_s, end_ticks = time.monotonic(), ticks
         rates.append((end_ticks - start_ticks) / (end_s - start_s))
@@ -145,14 +147,14 @@ def _run(
     listener = StatusListener("")
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
-    with tempfile.TemporaryDirectory(prefix="humanoid_") as directory:
-        nodes = sim.processes(options, sim.check(options), Path(directory))
+    with run_directory() as directory:
+        nodes = sim.processes(options, sim.check(options), directory)
         # A node that dies would spoil the figures; it must not be restarted.
         supervisor = Supervisor([replace(node, restart=False) for node in nodes], lines.append)
         supervisor.start()
         try:
             deadline_s = time.monotonic() + _START_TIMEOUT_S
-            while listener.values("simulation_node").get("watchdog") != "ok":
+            while listener.board.values("simulation_node").get("watchdog") != "ok":
                 executor.spin_once(timeout_sec=0.1)
                 supervisor.poll()
                 if supervisor.ended or time.monotonic() > deadline_s:
@@ -180,9 +182,8 @@ def _resident_mb(pid: int) -> float:
     raise RuntimeError(f"process {pid} reports no resident memory")
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: BenchOptions) -> int:
     """Runs `humanoid bench`; the status is 1 when a figure falls short."""
-    options = tyro.cli(BenchOptions, args=list(argv), prog="humanoid bench")
     console = Console()
     stay_local(network=False)
     # A domain of its own, so that a graph that runs beside it is not measured.

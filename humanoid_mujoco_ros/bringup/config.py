@@ -3,23 +3,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import importlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.nodes.observation_node import ObservationConfig
-from humanoid_mujoco_ros.nodes.policy_node import PolicyConfig
-from humanoid_mujoco_ros.nodes.simulation_node import InterfaceConfig
-from humanoid_mujoco_ros.robot.model import ModelConfig
-from humanoid_mujoco_ros.ros.force_marker import MarkerConfig
+from humanoid_mujoco_ros.ros.parameter_file import Section, YamlError, sections
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
-from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
-from humanoid_mujoco_ros.simulation.simulation import SimulationConfig
-from humanoid_mujoco_ros.viewer.view import ViewerConfig
+from humanoid_mujoco_ros.share import share_directory
 
 PACKAGE = "humanoid_mujoco_ros"
 RECORD_QOS = "record_qos"
@@ -28,98 +21,120 @@ RECORD_QOS = "record_qos"
 
 RENAMED = {"path": "model"}
 """Field → parameter, where the field's name would be unclear."""
-NODE_CONFIGS: dict[str, tuple[type, ...]] = {
-    "simulation_node": (ModelConfig, SimulationConfig, LoopConfig, InterfaceConfig),
-    "policy_node": (ModelConfig, PolicyConfig),
-    "observation_node": (ModelConfig, ObservationConfig),
-    "force_marker_node": (ModelConfig, MarkerConfig, SpringConfig),
-    "viewer_node": (ModelConfig, ViewerConfig, SpringConfig),
+_NODE_CONFIGS = {
+    "simulation_node": (
+        "robot.model:ModelConfig",
+        "simulation.simulation:SimulationConfig",
+        "simulation.physics_loop:LoopConfig",
+        "ros.state_publisher:InterfaceConfig",
+    ),
+    "policy_node": ("robot.model:ModelConfig", "policy.config:PolicyConfig"),
+    "observation_node": (
+        "robot.model:ModelConfig",
+        "policy.config:ObservationConfig",
+        "ros.shared_config:PairingConfig",
+    ),
+    "force_marker_node": (
+        "robot.model:ModelConfig",
+        "ros.force_marker:MarkerConfig",
+        "ros.shared_config:FramesConfig",
+        "ros.shared_config:PairingConfig",
+        "interaction.spring:SpringConfig",
+    ),
+    "viewer_node": (
+        "robot.model:ModelConfig",
+        "viewer.config:ViewerConfig",
+        "ros.shared_config:FramesConfig",
+        "ros.shared_config:PairingConfig",
+        "interaction.spring:SpringConfig",
+    ),
 }
-"""Node → the configurations that its parameters make."""
+"""Node → the configurations that its parameters make. They are imported for the nodes that run
+alone: a run without a view needs no viser."""
 NODE_PARAMETERS = {
     "simulation_node": ("joints",),
-    "policy_node": ("policy", "joint_map", "joints"),
+    "policy_node": ("joint_map", "joints"),
     "observation_node": ("joint_map", "joints"),
     "force_marker_node": ("joint_map",),
     "viewer_node": ("joint_map",),
 }
 """Node → its other parameters."""
+NODES = tuple(_NODE_CONFIGS)
 
 
 class ConfigError(ValueError):
     """A configuration file cannot be used; the message says why."""
 
 
-def share_directory(name: str) -> Path:
-    """A folder of the package's share (config, launch, rviz), in the source tree or installed.
-
-    Raises:
-        ConfigError: Neither is there.
-    """
-    source = Path(__file__).resolve().parents[2] / name
-    if source.is_dir():
-        return source
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        shared = Path(prefix) / "share" / PACKAGE / name
-        if prefix and shared.is_dir():
-            return shared
-    raise ConfigError(f"the package's '{name}' is not installed; source the workspace's setup file")
+def node_configs(node: str) -> list[type]:
+    """The configurations that the parameters of a node make."""
+    types = []
+    for address in _NODE_CONFIGS[node]:
+        module, _, name = address.partition(":")
+        types.append(getattr(importlib.import_module(f"{PACKAGE}.{module}"), name))
+    return types
 
 
-def config_file(config: str) -> Path:
-    """The parameter file of a name (sim, humanoid_v4) or a path.
+def config_file(config: str, names: Collection[str]) -> Path:
+    """The parameter file of a name or a path.
+
+    Args:
+        config: One of `names`, which ship, or a path.
+        names: The configurations that fit the command.
 
     Raises:
         ConfigError: There is no such file.
     """
-    directory = share_directory("config")
-    if config in _configs(directory):
-        return directory / f"{config}.yaml"
-    path = Path(config).expanduser()
-    if path.is_file():
-        return path
-    names = ", ".join(sorted(_configs(directory)))
-    raise ConfigError(f"config '{config}' is neither a file nor one of {names}")
+    if config in names:
+        return share_directory("config") / f"{config}.yaml"
+    try:
+        path = Path(config).expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
+        raise ConfigError(f"config '{config}' is no usable path: {error}") from error
+    raise ConfigError(f"config '{config}' is neither a file nor one of {', '.join(names)}")
 
 
-def _configs(directory: Path) -> list[str]:
-    return [path.stem for path in directory.glob("*.yaml") if path.stem != RECORD_QOS]
+def _sections(path: Path) -> list[Section]:
+    try:
+        return sections(path)
+    except (OSError, YamlError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot use {path}: {reason}") from error
 
 
-def read_parameters(path: Path, node: str, shared: bool = True) -> dict[str, Any]:
-    """The ROS parameters that a file sets for `node` in any namespace.
+def read_parameters(path: Path, node: str, namespace: str = "") -> dict[str, Any]:
+    """The parameters that a file sets for a node, as rcl gives them to it.
 
     Args:
         path: The file.
         node: Name of the node.
-        shared: Include those that the file sets for all nodes.
+        namespace: Its namespace.
 
     Raises:
         ConfigError: The file is not a ROS parameter file.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} is not a ROS parameter file: expected node names at its top")
     parameters: dict[str, Any] = {}
-    for name, section in content.items():
-        if not isinstance(section, dict) or not isinstance(section.get("ros__parameters"), dict):
-            raise ConfigError(f"{path}: '{name}' has no ros__parameters")
-        if (shared and name == "/**") or str(name).rsplit("/", 1)[-1] == node:
-            parameters.update(section["ros__parameters"])
+    for section in _sections(path):
+        if section.is_for(_full_name(node, namespace)):
+            parameters.update(section.parameters)
     return parameters
 
 
+def _full_name(node: str, namespace: str) -> str:
+    return "/".join(("", *namespace.strip("/").split("/"), node)).replace("//", "/")
+
+
 def check_parameters(
-    path: Path, nodes: Mapping[str, Mapping[str, Any]]
+    path: Path, nodes: Mapping[str, Mapping[str, Any]], namespace: str = ""
 ) -> dict[str, dict[str, Any]]:
     """Finds the mistakes in a parameter file that would stop a node, or that it would not notice.
 
     Args:
         path: The file.
         nodes: Node → what is set on top of the file, for each node that will run.
+        namespace: That of the nodes.
 
     Returns:
         Node → all parameters that are set for it.
@@ -128,23 +143,40 @@ def check_parameters(
         ValueError: A parameter does not exist, or its value is of another type or out of range.
     """
     everything = {}
+    found = _sections(path)
     for node, parameters in nodes.items():
-        own = read_parameters(path, node, shared=False)
+        config_types = node_configs(node)
         known = {*NODE_PARAMETERS[node], "use_sim_time"}
-        for config_type in NODE_CONFIGS[node]:
+        for config_type in config_types:
             known |= {parameter for parameter, _ in named_fields(config_type, **RENAMED)}
-        for name in own:
-            if name not in known:
+        own = [section for section in found if section.is_for(_full_name(node, namespace))]
+        for section in own:
+            unknown = sorted(section.parameters.keys() - known)
+            if unknown and not section.is_shared:
                 raise ConfigError(
-                    f"{path}: {node} has no parameter '{name}'; it has {', '.join(sorted(known))}"
+                    f"{path}: {node} has no parameter '{unknown[0]}'; "
+                    f"it has {', '.join(sorted(known))}"
                 )
-        everything[node] = {**read_parameters(path, node), **parameters}
-        for config_type in NODE_CONFIGS[node]:
+        values: dict[str, Any] = {}
+        for section in own:
+            values |= section.parameters
+        everything[node] = values | dict(parameters)
+        for config_type in config_types:
             try:
                 from_parameters(config_type, everything[node], **RENAMED)
             except ValueError as error:
                 raise ConfigError(f"{node}: {error}") from error
     return everything
+
+
+def write_overrides(directory: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The file, in the run's folder, of what is set on top of the config."""
+    path = directory / "overrides.yaml"
+    own = {node: dict(values) for node, values in nodes.items()}
+    if "policy_node" in own:
+        own["policy_node"]["run_directory"] = str(directory)
+    write_parameters(path, own)
+    return path
 
 
 def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
@@ -157,16 +189,15 @@ def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
 
 
 def node_arguments(
-    config: str, namespace: str, nodes: dict[str, dict[str, Any]], directory: Path
+    config: Path, namespace: str, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[str]:
     """Command line of every node of a graph: the config file, what `nodes` set on top, namespace.
 
     The latter goes to a file in `directory`, since -p would lose against a section of the config
     that names the node.
     """
-    overrides = directory / "overrides.yaml"
-    write_parameters(overrides, nodes)
-    arguments = ["--ros-args", "--params-file", str(config_file(config))]
+    overrides = write_overrides(directory, nodes)
+    arguments = ["--ros-args", "--params-file", str(config)]
     arguments += ["--params-file", str(overrides)]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]

@@ -4,24 +4,22 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import tyro
 from rich.console import Console
 
-from humanoid_mujoco_ros.bringup.config import check_parameters, config_file, node_arguments
-from humanoid_mujoco_ros.bringup.network import stay_local
+from humanoid_mujoco_ros.bringup.config import check_parameters, node_arguments
 from humanoid_mujoco_ros.bringup.options import GraphOptions
-from humanoid_mujoco_ros.bringup.sim import supervise
+from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
-from humanoid_mujoco_ros.nodes.policy_node import DEFAULT_POLICY
+from humanoid_mujoco_ros.bringup.terminal import supervise
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.config import DEFAULT_POLICY
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 
 DRIVERS = ("policy_node", "observation_node")
@@ -32,6 +30,7 @@ DRIVERS = ("policy_node", "observation_node")
 class HardwareOptions(GraphOptions):
     """Drive a robot that publishes joint_states and odom; Ctrl-C ends the drive."""
 
+    config_names: ClassVar[tuple[str, ...]] = ("hardware",)
     config: str = "hardware"
     """hardware, or a ROS parameter file made from config/hardware.yaml."""
 
@@ -46,12 +45,11 @@ def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
         ValueError: The message says what cannot be used.
     """
     options.check()
-    path = config_file(options.config)
     nodes: dict[str, dict[str, Any]] = {node: {} for node in DRIVERS}
     if options.policy:
         nodes["policy_node"]["policy"] = options.policy
     nodes |= options.views()
-    everything = check_parameters(path, nodes)
+    everything = check_parameters(options.config_path, nodes, options.namespace)
     robots = {}
     for node, parameters in everything.items():
         robots[node] = robot = RobotModel(from_parameters(ModelConfig, parameters, path="model"))
@@ -67,19 +65,18 @@ def processes(
     options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes that drive the robot; `directory` keeps a file of their parameters."""
-    arguments = node_arguments(options.config, options.namespace, nodes, directory)
+    arguments = node_arguments(options.config_path, options.namespace, nodes, directory)
     return [node_process(node, arguments, restart=True) for node in nodes]
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: HardwareOptions) -> int:
     """Runs `humanoid hardware`."""
-    options = tyro.cli(HardwareOptions, args=list(argv), prog="humanoid hardware")
     try:
         nodes = check(options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     stay_local(options.network)
-    with tempfile.TemporaryDirectory(prefix="humanoid_") as directory:
-        drivers = processes(options, nodes, Path(directory))
+    with run_directory() as directory:
+        drivers = processes(options, nodes, directory)
         return supervise(drivers, options.namespace, "", Console())

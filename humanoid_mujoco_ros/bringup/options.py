@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.validate_namespace import validate_namespace
+
+from humanoid_mujoco_ros.bringup.config import config_file
 
 
 @dataclass(frozen=True)
 class GraphOptions:
     """A policy, the robot's names, and the views."""
+
+    config_names: ClassVar[tuple[str, ...]]
+    """The configurations that ship for the command."""
 
     policy: str = ""
     """A shipped policy (walk, balance), a checkpoint file, or hf://owner/repo[@revision][/file];
@@ -28,23 +34,37 @@ class GraphOptions:
     force_marker: bool = False
     """Start the interactive marker, for an RViz that runs elsewhere (see --network)."""
 
+    config: str = ""
+    """A name of `config_names`, or a ROS parameter file."""
+
+    def __post_init__(self) -> None:
+        """Takes a namespace with and without slashes around it."""
+        object.__setattr__(self, "namespace", self.namespace.strip("/"))
+
     def check(self) -> None:
         """Finds names that ROS would refuse.
 
         Raises:
             ValueError: The namespace is none.
         """
-        if not self.namespace:
-            return
         try:
-            validate_namespace(f"/{self.namespace.strip('/')}")
+            validate_namespace(f"/{self.namespace}")
         except InvalidNamespaceException as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"--namespace '{self.namespace}' is not one: {reason}") from error
 
+    @property
+    def config_path(self) -> Path:
+        """The parameter file.
+
+        Raises:
+            ConfigError: There is no such file.
+        """
+        return config_file(self.config, self.config_names)
+
     def frames(self) -> dict[str, Any]:
         """What the namespace sets for a node that names frames."""
-        return {"frame_prefix": f"{self.namespace.strip('/')}/"} if self.namespace else {}
+        return {"frame_prefix": f"{self.namespace}/"} if self.namespace else {}
 
     def views(self) -> dict[str, dict[str, Any]]:
         """View → the parameters to set for it, for each view to start."""

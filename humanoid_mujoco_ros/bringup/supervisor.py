@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from humanoid_mujoco_ros.ros.runtime import START_FAILED
 
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 8.0
 _STABLE_S = 10.0
-"""A node that lived this long starts its back-off anew."""
+"""A node that lived this long starts with the first back-off again."""
 _STOP_TIMEOUT_S = 4.0
 _LAST_STOP_TIMEOUT_S = 15.0
 """For a node that writes down what the others sent."""
@@ -39,16 +39,12 @@ class NodeProcess:
     """Start it again when it dies, later each time."""
     ends_last: bool = False
     """Stop it after all the others, which may have last words for it."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Added to the environment."""
 
 
-def node_process(
-    node: str, arguments: Sequence[str], restart: bool = False, name: str = ""
-) -> NodeProcess:
+def node_process(node: str, arguments: Sequence[str], restart: bool = False) -> NodeProcess:
     """One of this package's nodes with its command-line arguments."""
     module = f"humanoid_mujoco_ros.nodes.{node}"
-    return NodeProcess(name or node, ("-m", module, *arguments), restart)
+    return NodeProcess(node, ("-m", module, *arguments), restart)
 
 
 class _Running:
@@ -67,8 +63,9 @@ class _Running:
 class Supervisor:
     """Keeps a set of nodes running until it is stopped.
 
-    Each node is a process in a session of its own, so that Ctrl-C reaches this process alone and
-    the nodes end in order; they also end when this process is killed.
+    Each node is a process in a group of its own, so that Ctrl-C reaches this process alone and the
+    nodes end in order. They also end when this process is killed, even those that are stopped: in
+    a group without a parent in the session, the kernel wakes them and hangs up.
     """
 
     def __init__(self, nodes: Sequence[NodeProcess], say: Callable[[str], None]) -> None:
@@ -134,6 +131,7 @@ class Supervisor:
         processes = [(r, r.process) for r in nodes if r.process is not None]
         for _, process in processes:
             process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGCONT)  # one that is stopped could not hear it
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
         for running, process in processes:
             timeout_s = _LAST_STOP_TIMEOUT_S if running.node.ends_last else 0.0
@@ -152,13 +150,13 @@ class Supervisor:
         running.started_s = time.monotonic()
         running.process = subprocess.Popen(
             [sys.executable, *node.arguments],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **node.environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,
             preexec_fn=_end_with_parent,
         )
         running.reader = threading.Thread(
@@ -183,7 +181,7 @@ class Supervisor:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
         if not running.node.restart:
             if status != 0:
-                self._say(f"{name} {how}; the other nodes go on")
+                self._say(f"{name} {how}")
             return
         if now_s - running.started_s > _STABLE_S:
             running.backoff_s = _FIRST_BACKOFF_S

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import tyro
 
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.urdf import urdf
@@ -25,9 +22,8 @@ class UrdfOptions:
     """Body that is the right foot; empty: none."""
 
 
-def main(argv: Sequence[str]) -> int:
+def run(options: UrdfOptions) -> int:
     """Runs `humanoid urdf`."""
-    options = tyro.cli(UrdfOptions, args=list(argv), prog="humanoid urdf")
     config = ModelConfig(
         path=options.model, left_foot=options.left_foot, right_foot=options.right_foot
     )

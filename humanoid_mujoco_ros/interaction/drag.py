@@ -13,9 +13,12 @@ from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import BASE_LINK
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 
 Float64Array = NDArray[np.float64]
 
+FARTHEST_M = 1e6
+"""A handle farther from the origin is a mistake."""
 MIN_TURN_RAD = 0.01
 """A handle that is turned by less is only moved, and leaves the link free to turn."""
 
@@ -74,14 +77,14 @@ class Drag:
         self._hold: _Hold | None = None
 
     @property
-    def link(self) -> str:
-        """The link that is held; empty when none is."""
-        return self._hold.link if self._hold else ""
+    def link(self) -> str | None:
+        """The link that is held."""
+        return self._hold.link if self._hold else None
 
     @property
-    def client(self) -> str:
-        """Who holds it; empty when nobody does."""
-        return self._hold.client if self._hold else ""
+    def client(self) -> str | None:
+        """The client that holds it."""
+        return self._hold.client if self._hold else None
 
     def grab(
         self,
@@ -95,7 +98,7 @@ class Drag:
         """Takes hold of a link, and lets go of what was held before.
 
         Args:
-            client: Who does; the same name later moves the handle and releases it.
+            client: Its name; the same name later moves the handle and releases it.
             link: base_link or a body's name.
             grab_point: (3,) [m] in the link's frame.
             handle_position: (3,) [m] in the world, or in the link's frame if carried.
@@ -104,16 +107,17 @@ class Drag:
 
         Raises:
             ModelError: There is no such link.
+            VectorError: A vector is not finite, or the handle is too far away.
         """
         _, quaternion = self._posed.link_pose(link)
-        handle = rotation.normalized(handle_quaternion_wxyz)
+        target, handle = _checked_handle(handle_position, handle_quaternion_wxyz)
         self._hold = _Hold(
             client=client,
             link=link,
-            grab_point=np.array(grab_point, dtype=np.float64),
+            grab_point=checked_vector(_listed(grab_point), 3, "grab point"),
             grab_quaternion=quaternion,
             handle_quaternion=handle,
-            target=np.array(handle_position, dtype=np.float64),
+            target=target,
             target_quaternion=handle,
             time_s=now_s,
         )
@@ -121,21 +125,21 @@ class Drag:
     def move(
         self, client: str, position: ArrayLike, quaternion_wxyz: ArrayLike, now_s: float
     ) -> None:
-        """Puts the handle somewhere else, if something is held; `client` then is who holds it.
+        """Puts the handle somewhere else, if something is held; `client` holds it from then on.
 
         Args:
-            client: Who does.
+            client: Its name.
             position: (3,) [m] in the world, or in the link's frame if carried.
             quaternion_wxyz: (4,) in the same frame.
             now_s: Steady time [s].
+
+        Raises:
+            VectorError: The pose is not finite, or too far away; the handle stays where it is.
         """
+        target, handle = _checked_handle(position, quaternion_wxyz)
         if self._hold is not None:
             self._hold = replace(
-                self._hold,
-                client=client,
-                target=np.array(position, dtype=np.float64),
-                target_quaternion=rotation.normalized(quaternion_wxyz),
-                time_s=now_s,
+                self._hold, client=client, target=target, target_quaternion=handle, time_s=now_s
             )
 
     def keep(self, client: str, now_s: float) -> None:
@@ -144,7 +148,7 @@ class Drag:
             self._hold = replace(self._hold, time_s=now_s)
 
     def release(self, client: str | None = None) -> None:
-        """Lets go; with a `client`, only if it is the one who holds."""
+        """Lets go; with a `client`, only if that one holds the link."""
         if self._hold is not None and client in (None, self._hold.client):
             self._hold = None
 
@@ -164,7 +168,14 @@ class Drag:
         if self._is_handle_carried:
             base_position, _ = self._posed.link_pose(BASE_LINK)
             velocity = velocity - self._posed.point_velocity(BASE_LINK, base_position)
-        result = pull(self._spring, target, hold.grab_point, position, quaternion, velocity)
+        result = pull(
+            self._spring,
+            target_world=target,
+            grab_point=hold.grab_point,
+            link_position=position,
+            link_quaternion_wxyz=quaternion,
+            point_velocity=velocity,
+        )
         if 2.0 * np.linalg.norm(turn[1:]) < MIN_TURN_RAD:
             return result
         torque_world = twist(
@@ -193,3 +204,22 @@ class Drag:
             rotation.multiply(quaternion, turn), rotation.conjugate(quaternion)
         )
         return position + rotation.rotate(quaternion, hold.target), turn, quaternion
+
+
+def _checked_handle(
+    position: ArrayLike, quaternion_wxyz: ArrayLike
+) -> tuple[Float64Array, Float64Array]:
+    """Position (3,) [m] and unit quaternion (4,) of a handle, copied.
+
+    Raises:
+        VectorError: A number is not finite, or the position is too far away.
+    """
+    target = checked_vector(_listed(position), 3, "handle position")
+    if np.abs(target).max() > FARTHEST_M:
+        raise VectorError(f"handle position is {target.tolist()} m, farther than {FARTHEST_M:g} m")
+    handle = checked_vector(_listed(quaternion_wxyz), 4, "handle orientation")
+    return target, rotation.normalized(handle)
+
+
+def _listed(values: ArrayLike) -> list[float]:
+    return list(np.asarray(values, dtype=np.float64))

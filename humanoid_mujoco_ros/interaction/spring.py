@@ -58,6 +58,7 @@ class Pull:
 
 def pull(
     config: SpringConfig,
+    *,
     target_world: ArrayLike,
     grab_point: ArrayLike,
     link_position: ArrayLike,

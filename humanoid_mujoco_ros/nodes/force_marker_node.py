@@ -8,26 +8,25 @@ from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
-from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
-from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros import conversions, diagnostics, guard, parameters, runtime
 from humanoid_mujoco_ros.ros.conversions import ODOM_FRAME
 from humanoid_mujoco_ros.ros.force_marker import MARKER, ForceMarker, MarkerConfig, simulation_menu
 from humanoid_mujoco_ros.ros.remote_control import Caller
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
 from humanoid_mujoco_ros.ros.rviz_scene import ForceArrows, Surroundings
-from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
+from humanoid_mujoco_ros.simulation.physics_loop import WRENCH_TIMEOUT_S
 
 _REFRESH_PERIOD_S = 1 / 30
 
 
-class ForceMarkerNode(Node):
+class ForceMarkerNode(guard.GuardedNode):
     """Lets a person drag a body in RViz: a spring pulls it towards the marker.
 
     The marker sits at the body's centre of mass, and RViz moves it with the body. When moved, it
@@ -36,16 +35,15 @@ class ForceMarkerNode(Node):
 
     Publishes: force_marker/update (only when the marker changes), external_wrench (with every new
     state while dragging, a zero one at the end), force_marker/arrow (one for each link on which a
-    force acts, from whatever node), force_marker/scene (the ground and the trail, latched),
-    /diagnostics.
+    force acts, from whatever node), force_marker/scene (ground and trail, latched), /diagnostics.
 
     Subscribes: joint_states, odom, external_wrench, force_marker/feedback.
 
     Services: force_marker/get_interactive_markers. Calls: simulation/reset, simulation/pause,
     simulation/step, policy_node/get_state, policy_node/change_state.
 
-    Parameters: the fields of MarkerConfig, of SpringConfig, of ModelConfig (its path as `model`),
-    and `joint_map`.
+    Parameters: the fields of MarkerConfig, of FramesConfig, of PairingConfig, of SpringConfig, of
+    ModelConfig (its path as `model`), and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -58,18 +56,19 @@ class ForceMarkerNode(Node):
         self._robot = RobotModel(parameters.declare(self, ModelConfig, path="model"))
         config = parameters.declare(self, MarkerConfig)
         spring = parameters.declare(self, SpringConfig)
-        self._prefix = config.frame_prefix
+        self._prefix = parameters.declare(self, FramesConfig).frame_prefix
         self._posed = PosedModel(self._robot)
         self._rejections = diagnostics.Rejections(self)
+        refuse = self._rejections.add
         self._service_error: str | None = None
         self._caller = Caller()
         menu = simulation_menu(self, self._caller, self._on_answer)
         self._wrench = self.create_publisher(WrenchStamped, "external_wrench", 10)
         self._marker = ForceMarker(
-            self, self._posed, spring, config, menu, self.on_release, self._rejections.add
+            self, self._posed, spring, config, self._prefix, menu, self.on_release, refuse
         )
         self._arrows = ForceArrows(
-            self, f"{MARKER}/arrow", self._posed, self._prefix, LoopConfig.wrench_timeout_s
+            self, f"{MARKER}/arrow", self._posed, self._prefix, WRENCH_TIMEOUT_S
         )
         self._surroundings = Surroundings(self, f"{MARKER}/scene", self._prefix + ODOM_FRAME)
         self._robot_listener = RobotListener(
@@ -77,15 +76,14 @@ class ForceMarkerNode(Node):
             self._posed,
             parameters.declare_joint_map(self, self._robot),
             self.on_state,
-            self._rejections.add,
-            config.pairing_tolerance_s,
+            refuse,
+            parameters.declare(self, PairingConfig),
         )
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "force marker", self._robot.name, self._health
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_REFRESH_PERIOD_S, self._refresh, clock=steady)
+        self.create_steady_timer(_REFRESH_PERIOD_S, self._refresh)
 
     def destroy_node(self) -> None:
         """Lets go, then ends the node."""
@@ -100,9 +98,9 @@ class ForceMarkerNode(Node):
         self._marker.show()
         position, _ = self._posed.link_pose(self._robot.bodies[0])
         self._surroundings.update(position)
-        pull = self._marker.pull()
-        if pull is not None:
-            self._publish_wrench(self._marker.link, pull.wrench, stamp_ns)
+        link, pull = self._marker.link, self._marker.pull()
+        if link is not None and pull is not None:
+            self._publish_wrench(link, pull.wrench, stamp_ns)
 
     def on_external_wrench(self, message: WrenchStamped) -> None:
         """Takes what acts on a link, to show it: this node's own messages and those of others."""
@@ -128,7 +126,7 @@ class ForceMarkerNode(Node):
         frame, stamp = self._prefix + link, conversions.to_time(stamp_ns)
         self._wrench.publish(conversions.to_wrench(wrench, frame, stamp))
 
-    def _on_answer(self, text: str, is_error: bool) -> None:
+    def _on_answer(self, text: str, *, is_error: bool) -> None:
         self._service_error = text if is_error else None
         if is_error:
             self.get_logger().error(text)
@@ -144,7 +142,7 @@ class ForceMarkerNode(Node):
         health.values = {
             "body": self._marker.body,
             "dragging": bool(self._marker.link),
-            "client": self._marker.client,
+            "client": self._marker.client or "",
             "force_n": 0.0 if pull is None else float(np.linalg.norm(pull.force_world)),
         }
         self._rejections.report_to(health)

@@ -26,15 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.foreign import MOST_BYTES, TORCH_STARTS, why_unusable
 from humanoid_mujoco_ros.robot.model import GYMNASIUM_HUMANOID, RobotModel
 
 FORMAT = "humanoid_mujoco_ros.policy.1"
 SUFFIX = ".safetensors"
 CLEANRL_SUFFIX = ".cleanrl_model"
-TORCH_STARTS = (b"PK\x03\x04", b"\x80")
-"""How a torch file begins: as a zip archive, or before torch 1.6 as a pickle."""
 HUMANOID_V4_RATE_HZ = 1.0 / (0.003 * 5)
 """Control rate of Gymnasium's Humanoid-v4, at which CleanRL's published models were trained."""
+
+RATE_TOLERANCE = 0.01
+"""A policy may run at a control rate that differs by this share from that of its training."""
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -142,13 +144,8 @@ class Checkpoint:
         """Number of values it reads."""
         return int(self.weights[0].shape[1])
 
-    @property
-    def action_size(self) -> int:
-        """Number of actions it returns."""
-        return int(self.weights[-1].shape[0])
-
-    def check_fits(self, robot: RobotModel, rate_tolerance: float = 0.01) -> None:
-        """Checks that this policy can drive `robot`.
+    def check_fits(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
+        """Checks that this policy can run on `robot`.
 
         Raises:
             CheckpointError: Model, observation, joints or control rate differ.
@@ -157,15 +154,23 @@ class Checkpoint:
             raise CheckpointError(
                 f"the policy reads '{self.input}'; this package provides '{observation.INPUT_NAME}'"
             )
-        if self.model != robot.name:
-            raise CheckpointError(
-                f"the policy drives the model '{self.model}', the robot is '{robot.name}'"
-            )
         expected = observation.size(robot.mj)
-        if self.observation_size != expected:
+        if self.model == robot.name and self.observation_size != expected:
             raise CheckpointError(
                 f"the policy reads {self.observation_size} values, the robot's observation has "
                 f"{expected}"
+            )
+        self.check_drives(robot, rate_tolerance)
+
+    def check_drives(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
+        """Checks that this policy's actions fit `robot`, whatever it reads.
+
+        Raises:
+            CheckpointError: Model, joints or control rate differ.
+        """
+        if self.model != robot.name:
+            raise CheckpointError(
+                f"the policy drives the model '{self.model}', the robot is '{robot.name}'"
             )
         if set(self.joints) != set(robot.joints) or len(self.joints) != len(robot.joints):
             raise CheckpointError(
@@ -220,6 +225,8 @@ def load(path: Path, robot: RobotModel) -> Checkpoint:
     try:
         with warnings.catch_warnings():  # what counts is whether the content can be used
             warnings.simplefilter("ignore")
+            if reason := why_unusable(path):
+                raise CheckpointError(reason)
             return _load_own(path) if path.suffix == SUFFIX else _load_cleanrl(path, robot)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -287,6 +294,10 @@ def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:
         raise CheckpointError(
             f"it holds a {type(state).__name__}, expected a state_dict: tensors by name"
         )
+    # A tensor may say that it repeats one value a billion times: conversion would write them out.
+    values = sum(tensor.numel() for tensor in state.values())
+    if values > MOST_BYTES // 4:
+        raise CheckpointError(f"its tensors have {values:,} values, far too many for a policy")
     tensors = {
         str(name): tensor.detach().to(torch.float32).numpy() for name, tensor in state.items()
     }

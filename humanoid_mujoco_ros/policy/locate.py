@@ -3,36 +3,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from humanoid_mujoco_ros.policy.checkpoint import CLEANRL_SUFFIX, SUFFIX, CheckpointError
+from humanoid_mujoco_ros.share import ShareError, share_directory
 
 HUB_SCHEME = "hf://"
 HUB_DEFAULT_FILE = f"ppo_continuous_action{CLEANRL_SUFFIX}"
 """File name under which CleanRL uploads its PPO models."""
 
 
-def policies_directory() -> Path | None:
-    """Folder of the policies that ship: in the source tree, or the package's share when installed.
-
-    None where the workspace's setup file was not sourced.
-    """
-    source = Path(__file__).resolve().parents[2] / "policies"
-    if source.is_dir():
-        return source
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        shared = Path(prefix) / "share" / "humanoid_mujoco_ros" / "policies"
-        if prefix and shared.is_dir():
-            return shared
-    return None
-
-
 def shipped_policies() -> dict[str, Path]:
-    """Name → file of each policy that ships."""
-    directory = policies_directory()
-    if directory is None:
+    """Name → file of each policy that ships; empty where the policies are not installed."""
+    try:
+        directory = share_directory("policies")
+    except ShareError:
         return {}
     return {path.stem: path for path in sorted(directory.glob(f"*{SUFFIX}"))}
 
@@ -82,7 +68,7 @@ def resolve(policy: str) -> Path:
         raise CheckpointError(f"policy '{policy}' is no usable path: {error}") from error
     raise CheckpointError(
         f"policy '{policy}' is neither shipped nor a file; shipped are "
-        f"{', '.join(shipped) or 'none (source the workspace first)'}; "
+        f"{', '.join(shipped) or 'none'}; "
         "others are given as a path or as hf://owner/repo"
     )
 

@@ -61,6 +61,11 @@ def layout(model: mujoco.MjModel) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def block(model: mujoco.MjModel, name: str) -> Block:
+    """The block called `name`."""
+    return next(block for block in layout(model) if block.name == name)
+
+
 def size(model: mujoco.MjModel) -> int:
     """Number of values in the observation."""
     last = layout(model)[-1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel, order_of
 
 Float64Array = NDArray[np.float64]
 
@@ -66,6 +66,10 @@ class JointMap:
         twice = sorted({n for n in self.robot_joints if self.robot_joints.count(n) > 1})
         if twice:
             raise JointMapError(f"joint map: several joints are called {', '.join(twice)}")
+        passive = set(robot.passive_joints)
+        self._passive = tuple(
+            joint.name for m, joint in zip(robot.joints, joints, strict=True) if m in passive
+        )
         self._signs = np.array([joint.sign for joint in joints])
         self._offsets = np.array([joint.offset for joint in joints])
         limits = np.array([joint.effort_limit for joint in joints])
@@ -75,6 +79,11 @@ class JointMap:
         """The model's positions (n,) [rad] of the robot's, both in the model's order."""
         of_model: Float64Array = self._signs * (positions - self._offsets)
         return of_model
+
+    def positions_to_robot(self, positions: Float64Array) -> Float64Array:
+        """The robot's positions (n,) [rad] of the model's, both in the model's order."""
+        of_robot: Float64Array = self._signs * positions + self._offsets
+        return of_robot
 
     def signed(self, values: Float64Array) -> Float64Array:
         """Velocities or efforts (n,), from the robot's to the model's or back."""
@@ -88,21 +97,12 @@ class JointMap:
             names: The robot's names, as the controller's parameter `joints` has them.
 
         Raises:
-            JointMapError: A name is unknown, missing or given twice.
+            JointMapError: A name is unknown, passive, missing or given twice.
         """
-        for name in names:
-            if name not in self.robot_joints:
-                raise JointMapError(
-                    f"joint '{name}' is not in the model; "
-                    f"the robot's joints are {', '.join(self.robot_joints)}"
-                )
-        missing = [name for name in self.robot_joints if name not in names]
-        if missing:
-            raise JointMapError(f"the list of joints lacks {', '.join(missing)}")
-        if len(names) != len(self.robot_joints):
-            twice = sorted({name for name in names if list(names).count(name) > 1})
-            raise JointMapError(f"the list of joints names {', '.join(twice)} more than once")
-        return np.array([self.robot_joints.index(name) for name in names], dtype=np.intp)
+        try:
+            return order_of(names, self.robot_joints, self._passive, "the robot's")
+        except ModelError as error:
+            raise JointMapError(str(error)) from None
 
 
 def _entry(joint: str, values: object) -> JointEntry:

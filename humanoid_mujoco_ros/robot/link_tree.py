@@ -6,6 +6,7 @@ The URDF and the TF frames are both read from here, so they cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import mujoco
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import BASE_LINK, IMU_LINK, SOLE_LINKS, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.motors import free_name
 
 Array = NDArray[np.float64]
 
@@ -81,9 +83,10 @@ class LinkTree:
     """The tree of links of a robot model.
 
     The root is `base_link`, without mass (KDL wants none there), in the frame of the root body.
-    Every MuJoCo body is a link of the same name and frame. A hinge turns a link whose origin is
-    the hinge's anchor: the body itself where that is the body's origin and no other hinge follows,
-    else a massless link `<hinge>_link`. `imu_link` and the soles are fixed to their bodies.
+    Every MuJoCo body of the robot is a link of the same name and frame. A hinge turns a link whose
+    origin is the hinge's anchor: the body itself where that is the body's origin and no other hinge
+    follows, else a massless link `<hinge>_link`. `imu_link` and the soles are fixed to their
+    bodies, unless a body has that name. A name that is taken gets a number.
 
     Attributes:
         joints: All joints, a parent's before its children's.
@@ -91,43 +94,36 @@ class LinkTree:
         fixed: Those that do not.
         links: Names of all links; the first is `base_link`, then the child of each of `joints`.
         body_ids: MuJoCo id of the body whose mass and shape a link has; the other links have none.
-        moving_positions: (n_moving, 3) [m] origin of each moving joint's child in its parent.
     """
 
     def __init__(self, model: RobotModel) -> None:
-        """Builds the tree.
-
-        Raises:
-            ModelError: A body has no name, or two links or joints would have the same one.
-        """
+        """Builds the tree."""
+        mj = model.mj
         self._joints: list[LinkJoint] = []
-        self._mounts = {BASE_LINK: _fixed_mount(1, np.zeros(3), rotation.IDENTITY)}
+        self._mounts = {BASE_LINK: _fixed_mount(model.base.body, np.zeros(3), rotation.IDENTITY)}
         self.body_ids: dict[str, int] = {}
-        link_of_body: dict[int, str] = {}
-        for body in range(1, model.mj.nbody):
-            name = model.bodies[body - 1]
-            if not name:
-                raise ModelError(f"{model.path}: body {body} has no name, and a ROS link needs one")
-            if body == 1:
-                # A root body that is itself called base_link keeps its mass one link further down.
-                name = f"{name}_inertia" if name == BASE_LINK else name
+        self._taken = {BASE_LINK, *model.bodies}
+        self._taken_joints = set(model.joints)
+        frames = {model.imu_site: IMU_LINK}
+        frames |= {site: SOLE_LINKS[side] for side, site in model.sole_sites.items()}
+        link_of_body = {model.base.body: BASE_LINK}
+        for body, name in enumerate(model.bodies, start=model.root):
+            if name == BASE_LINK:
+                # A body that is itself called base_link keeps its mass in a link of another name.
+                name = free_name(f"{BASE_LINK}_inertia", self._taken)
+            if body == model.base.body:
                 self._fix(BASE_LINK, name, np.zeros(3), rotation.IDENTITY)
             else:
-                parent = link_of_body[int(model.mj.body_parentid[body])]
-                self._hang(model.mj, body, parent, name)
+                self._hang(mj, body, link_of_body[int(mj.body_parentid[body])], name)
             link_of_body[body] = name
             self.body_ids[name] = body
             self._mounts[name] = _fixed_mount(body, np.zeros(3), rotation.IDENTITY)
-            self._fix_sites(model.mj, body, name)
+            self._fix_sites(mj, body, name, frames)
 
         self.joints = tuple(self._joints)
         self.moving = tuple(joint for joint in self.joints if joint.joint is not None)
         self.fixed = tuple(joint for joint in self.joints if joint.joint is None)
         self.links = (BASE_LINK, *(joint.child for joint in self.joints))
-        for what, names in (("link", self.links), ("joint", tuple(j.name for j in self.joints))):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ModelError(f"{model.path}: more than one {what} is named {', '.join(twice)}")
         self._precompute()
 
     def mount(self, link: str) -> LinkMount:
@@ -194,7 +190,7 @@ class LinkTree:
         for j in range(first, last + 1):
             hinge, anchor, axis = mj.joint(j).name, mj.jnt_pos[j], mj.jnt_axis[j]
             is_body = j == last and not anchor.any()
-            child = name if is_body else f"{hinge}_link"
+            child = name if is_body else free_name(f"{hinge}_link", self._taken)
             self._mounts[child] = _hinge_mount(mj, body, j)
             origin = position + rotation.rotate(quaternion, anchor - last_anchor)
             # MuJoCo turns by qpos - qpos0, so joint position 0 is a turn back by the reference.
@@ -207,17 +203,19 @@ class LinkTree:
             last_anchor = anchor
         self._fix(parent, name, position - last_anchor, quaternion)
 
-    def _fix_sites(self, mj: mujoco.MjModel, body: int, link: str) -> None:
-        for site in range(mj.nsite):
-            name = mj.site(site).name
-            if mj.site_bodyid[site] == body and name in (IMU_LINK, *SOLE_LINKS.values()):
+    def _fix_sites(
+        self, mj: mujoco.MjModel, body: int, link: str, frames: Mapping[str, str]
+    ) -> None:
+        """Adds the frames (site → link) that are at sites of a body."""
+        for site in np.flatnonzero(mj.site_bodyid == body):
+            name = frames.get(mj.site(int(site)).name)
+            if name is not None and name not in self._taken:
                 self._fix(link, name, mj.site_pos[site], mj.site_quat[site])
                 self._mounts[name] = _fixed_mount(body, mj.site_pos[site], mj.site_quat[site])
 
     def _fix(self, parent: str, child: str, position: Array, quaternion: Array) -> None:
-        self._add(
-            LinkJoint(f"{parent}_to_{child}", parent, child, position, quaternion, None, None)
-        )
+        joint = free_name(f"{parent}_to_{child}", self._taken_joints)
+        self._add(LinkJoint(joint, parent, child, position, quaternion, None, None))
 
     def _add(self, joint: LinkJoint) -> None:
         """Appends a joint whose arrays are read-only copies."""
@@ -246,8 +244,6 @@ class LinkTree:
         self._moving_indices = np.array(
             [i for i, joint in enumerate(self.joints) if joint.joint is not None], dtype=np.intp
         )
-        self.moving_positions = self._local_positions[self._moving_indices]
-        self.moving_positions.setflags(write=False)
         # at_zero ∘ (cos, axis · sin) is linear in cos and sin of half the angle.
         self._at_zero = self._local_quaternions[self._moving_indices]
         axes = np.array([joint.axis for joint in self.moving])

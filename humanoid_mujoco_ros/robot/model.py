@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The robot model: MuJoCo's MJCF with the sensors a physical humanoid would have."""
+"""The robot model: MuJoCo's MJCF with the sensors a physical robot would have."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,30 +11,33 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-BASE_LINK = "base_link"
-"""ROS name of the root link (REP-120); its frame is the frame of the root body."""
-IMU_LINK = "imu_link"
-"""Frame of the IMU, also the name of its site in the model."""
-SOLE_LINKS = {"left": "l_sole", "right": "r_sole"}
-"""Frames under the feet (REP-120), also the names of their sites in the model."""
+from humanoid_mujoco_ros.robot.base import Base
+from humanoid_mujoco_ros.robot.card import FallRule, RobotCard, drives_of, matching
+from humanoid_mujoco_ros.robot.errors import ModelError
+from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, SOLE_LINKS, assemble
+from humanoid_mujoco_ros.robot.motors import read_motors
+
+__all__ = [
+    "BASE_LINK",
+    "GYMNASIUM_HUMANOID",
+    "HEALTHY_HEIGHT_M",
+    "IMU_LINK",
+    "SOLE_LINKS",
+    "ModelConfig",
+    "ModelError",
+    "RobotModel",
+    "gymnasium_humanoid_path",
+    "order_of",
+]
 
 GYMNASIUM_HUMANOID = "humanoid"
 """Name of the model that is used when no path is given."""
-
-_CONTACT_FIELDS = sum(
-    1 << field.value
-    for field in (
-        mujoco.mjtConDataField.mjCONDATA_FORCE,
-        mujoco.mjtConDataField.mjCONDATA_TORQUE,
-        mujoco.mjtConDataField.mjCONDATA_POS,
-    )
-)
-_NET_FORCE = 3
-"""MJCF's reduce="netforce" of the contact sensor: all contacts as one wrench at their centre."""
-
-
-class ModelError(ValueError):
-    """The model file cannot be used; the message says why."""
+HEALTHY_HEIGHT_M = (1.0, 2.0)
+"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
+HUMANOID_HEIGHT_M = 1.4
+"""Height of that humanoid's root in the model's reference pose."""
+HOME = "home"
+"""Keyframe in which a robot starts unless its card says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -42,85 +45,142 @@ class ModelConfig:
     """Which robot, and how its time is cut into steps."""
 
     path: str = ""
-    """MJCF file of a torque-driven robot with a floating base; empty: Gymnasium's humanoid."""
-    timestep_s: float = 0.0025
+    """MJCF file of a robot; empty: Gymnasium's humanoid."""
+    timestep_s: float = RobotCard.timestep_s
     """Physics time step."""
-    steps_per_control: int = 4
+    steps_per_control: int = RobotCard.steps_per_control
     """Physics steps per control period (Gymnasium's frame_skip)."""
-    integrator: str = "RK4"
+    integrator: str = RobotCard.integrator
     """Euler, RK4, implicit or implicitfast."""
     left_foot: str = "left_foot"
     """Body that carries the left foot's contact sensor; empty: none."""
     right_foot: str = "right_foot"
     """Body that carries the right foot's contact sensor; empty: none."""
 
+    def card(self) -> RobotCard:
+        """The card that says the same.
+
+        Raises:
+            CardError: A value is out of its range.
+        """
+        return RobotCard(
+            name=Path(self.path).stem if self.path else GYMNASIUM_HUMANOID,
+            model=self.path or "gymnasium:humanoid.xml",
+            floor=False,
+            left_foot=self.left_foot,
+            right_foot=self.right_foot,
+            timestep_s=self.timestep_s,
+            steps_per_control=self.steps_per_control,
+            integrator=self.integrator,
+        )
+
 
 def gymnasium_humanoid_path() -> Path:
     """Path of the humanoid.xml that Gymnasium installs, found without importing gymnasium."""
-    spec = importlib.util.find_spec("gymnasium")
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "the default model is Gymnasium's humanoid.xml, and gymnasium is not installed: "
-            "pip install gymnasium, or name an MJCF file"
-        )
-    path = Path(spec.origin).parent / "envs" / "mujoco" / "assets" / "humanoid.xml"
-    if not path.is_file():
-        raise ModelError(f"gymnasium is installed, but its humanoid model is not at {path}")
-    return path
+    return ModelConfig().card().model_path()
+
+
+def order_of(
+    names: Sequence[str], joints: Sequence[str], passive: Sequence[str] = (), owner: str = "its"
+) -> NDArray[np.intp]:
+    """Indices that turn a vector by joint into the order of `names`: `vector[indices]`.
+
+    Args:
+        names: All joints that are driven, each once.
+        joints: All joints, in the order of the vector.
+        passive: Those of them that no motor drives.
+        owner: The one that has the joints, for the error.
+
+    Raises:
+        ModelError: A name is unknown, passive, missing or given twice.
+    """
+    for name in names:
+        if name not in joints:
+            raise ModelError(
+                f"joint '{name}' is not in the model; {owner} joints are {', '.join(joints)}"
+            )
+        if name in passive:
+            raise ModelError(f"joint '{name}' is passive: no motor drives it")
+    missing = [name for name in joints if name not in names and name not in passive]
+    if missing:
+        raise ModelError(f"the list of joints lacks {', '.join(missing)}")
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ModelError(f"the list of joints names {', '.join(twice)} more than once")
+    return np.array([joints.index(name) for name in names], dtype=np.intp)
 
 
 class RobotModel:
-    """A torque-driven robot with a floating base, compiled by MuJoCo.
+    """A robot, compiled by MuJoCo, alone or in a world with other things.
 
-    Everything indexed "by joint" follows `joints`, the order of the hinges in the model. The order
-    of the actuators, which is the order of a Gymnasium action, is `action_joints`.
+    Everything indexed "by joint" follows `joints`, the order of the robot's hinges in the model;
+    the joints by which a base moves in the world are none of them. A joint without a motor is
+    passive: it is measured, and not commanded. The order of the actuators, which is the order of a
+    Gymnasium action, is `action_joints`.
 
     Attributes:
-        mj: The compiled model. Shared: do not modify it.
-        name: The name that a policy's checkpoint records: "humanoid" or the file's stem.
+        card: What the model was made from.
+        mj: The compiled model of the whole world. Shared: do not modify it.
+        path: The model's file.
+        name: The name that a policy's checkpoint records: the stem of the model's file.
+        base: How the base moves in the world.
+        root: MuJoCo id of the first of the robot's bodies.
         joints: Names of the hinge joints (n), in model order.
-        action_joints: The same names in the order of the actuators.
-        bodies: Names of the bodies without the world, in model order; the first is the root.
+        driven: (m,) indices in `joints` of those with a motor, ascending.
+        driven_joints: Their names.
+        passive_joints: The names of the others.
+        action_joints: The names of the driven joints in the order of the actuators.
+        bodies: Names of the robot's bodies, in model order; the first is the root.
+        actuation: "effort": a command is a torque [N·m]; "position": a target [rad].
         qpos_indices: (n,) index of each joint in qpos.
         dof_indices: (n,) index of each joint in qvel.
-        actuator_indices: (n,) index in ctrl of the motor of each joint.
-        gear: (n,) [N·m per unit of control], by joint.
-        effort_limits: (n,) [N·m], gear × ctrlrange, by joint.
+        actuator_indices: (m,) index in ctrl of the motor of each driven joint.
+        gear: (n,) [N·m per unit of control], by joint; 1 where actuation is position.
+        effort_ranges: (n, 2) [N·m] least and greatest torque, by joint: what gear × ctrlrange,
+            forcerange, the joint's actuatorfrcrange and the card all allow; 0 for passive joints.
+        effort_limits: (n,) [N·m] torque that is allowed either way, by joint.
+        kp: (n,) [N·m/rad] stiffness of the drives, by joint; zeros where actuation is effort.
+        kd: (n,) [N·m·s/rad] damping of the drives, by joint.
+        position_limits: (n, 2) [rad], by joint; -inf and inf where the joint has none.
+        imu_site: Name of the IMU's site.
+        accelerometer: Name of its accelerometer.
+        gyro: Name of its gyroscope.
         foot_sensors: Side ("left", "right"), body and contact sensor of each foot; the sensor reads
             force, torque and point (9,) of the foot's net wrench on the ground, in world axes.
-        position_limits: (n, 2) [rad], by joint; -inf and inf where the joint has none.
+        sole_sites: Side → name of the site under that foot.
+        mesh_files: File (STL, OBJ) of each mesh that has one, by MuJoCo id.
+        start_qpos: (nq,) [m, rad] pose in which an episode starts, read-only.
+        fall_rule: When the robot counts as fallen.
     """
 
-    def __init__(self, config: ModelConfig | None = None) -> None:
-        """Compiles the model that `config` names.
+    def __init__(self, config: RobotCard | ModelConfig | None = None) -> None:
+        """Compiles the model of a card, or that `config` names.
 
         Raises:
-            ModelError: The file is missing or broken, is no torque-driven robot with a floating
-                base, or lacks a body that the config names.
+            ModelError: The file is missing or broken, holds no robot that can be used, or lacks
+                something that the card names.
         """
-        config = config or ModelConfig()
-        if not config.timestep_s > 0:
-            raise ModelError(f"timestep_s must be positive, not {config.timestep_s}")
-        if config.steps_per_control < 1:
-            raise ModelError(
-                f"steps_per_control must be at least 1, not {config.steps_per_control}"
-            )
-        self.config = config
-        self.path = Path(config.path) if config.path else gymnasium_humanoid_path()
+        card = config if isinstance(config, RobotCard) else (config or ModelConfig()).card()
+        self.card = self.config = card
+        self.path = card.model_path()
         self.name = self.path.stem
-        self.foot_sensors: list[tuple[str, str, str]] = []
-        self.mj = self._compile()
-        self._index()
+        self._build()
 
     @property
     def control_period_s(self) -> float:
         """Time between two commands [s]."""
-        return self.config.timestep_s * self.config.steps_per_control
+        return self.card.control_period_s
 
     @property
     def control_rate_hz(self) -> float:
         """Commands per second of simulated time [Hz]."""
-        return 1.0 / self.control_period_s
+        return self.card.control_rate_hz
+
+    @property
+    def start_joints(self) -> NDArray[np.float64]:
+        """(n,) [rad] joint positions in which an episode starts, copied."""
+        positions: NDArray[np.float64] = self.start_qpos[self.qpos_indices]
+        return positions
 
     def body_of_link(self, link: str) -> int:
         """MuJoCo id of the body whose frame is `link` (a body's name or base_link).
@@ -128,146 +188,124 @@ class RobotModel:
         Raises:
             ModelError: There is no such link.
         """
-        if link in (BASE_LINK, self.bodies[0]):
-            return 1
+        if link == BASE_LINK:
+            return self.base.body
         try:
-            return self.bodies.index(link) + 1
+            return self.bodies.index(link) + self.root
         except ValueError:
             raise ModelError(
                 f"link '{link}' is not in the model; "
                 f"its links are {', '.join((BASE_LINK, *self.bodies))}"
             ) from None
 
-    def joint_order(self, names: tuple[str, ...] | list[str]) -> NDArray[np.intp]:
+    def link_of_body(self, body: int) -> str | None:
+        """The link whose frame is a body's, by MuJoCo id; None if it is no body of the robot."""
+        if body == self.base.body:
+            return BASE_LINK
+        index = body - self.root
+        return self.bodies[index] if 0 <= index < len(self.bodies) else None
+
+    def joint_order(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Indices that turn a vector by joint into the order of `names`: `vector[indices]`.
 
+        Args:
+            names: The driven joints, in any order.
+
         Raises:
-            ModelError: A name is unknown, missing or given twice.
+            ModelError: A name is unknown, passive, missing or given twice.
         """
-        known = set(self.joints)
-        for name in names:
-            if name not in known:
-                raise ModelError(
-                    f"joint '{name}' is not in the model; its joints are {', '.join(self.joints)}"
-                )
-        missing = [name for name in self.joints if name not in names]
-        if missing:
-            raise ModelError(f"the list of joints lacks {', '.join(missing)}")
-        if len(names) != len(self.joints):
-            twice = sorted({name for name in names if list(names).count(name) > 1})
-            raise ModelError(f"the list of joints names {', '.join(twice)} more than once")
-        return np.array([self.joints.index(name) for name in names], dtype=np.intp)
+        return order_of(names, self.joints, self.passive_joints)
 
-    def efforts_of_action(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Joint torques [N·m] by joint of a Gymnasium action (control signals by actuator)."""
-        efforts: NDArray[np.float64] = self.gear * action[self.actuator_indices]
-        return efforts
-
-    def _compile(self) -> mujoco.MjModel:
-        if not self.path.is_file():
-            raise ModelError(f"model file {self.path} does not exist")
-        try:
-            spec = mujoco.MjSpec.from_file(str(self.path))
-            self._add_sensors(spec)
-            model = spec.compile()
-        except ModelError:
-            raise
-        except Exception as error:  # MuJoCo raises ValueError, KeyError and its own errors
-            raise ModelError(f"MuJoCo cannot load {self.path}: {error}") from error
-        model.opt.timestep = self.config.timestep_s
-        integrators = {
-            name.removeprefix("mjINT_").lower(): value
+    def _build(self) -> None:
+        card = self.card
+        assembly = assemble(self.path, card)
+        self.mj = m = assembly.mj
+        m.opt.timestep = card.timestep_s
+        m.opt.integrator = next(
+            value
             for name, value in mujoco.mjtIntegrator.__members__.items()
-        }
-        if self.config.integrator.lower() not in integrators:
-            raise ModelError(
-                f"integrator '{self.config.integrator}' is unknown; "
-                f"MuJoCo has {', '.join(integrators)}"
-            )
-        model.opt.integrator = integrators[self.config.integrator.lower()]
-        return model
+            if name.removeprefix("mjINT_").lower() == card.integrator.lower()
+        )
+        # MuJoCo's choice for all but large worlds, for which its sparse solver is not reliable.
+        m.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+        self.root = int(m.body(assembly.root).id)
+        in_tree = np.flatnonzero(m.body_rootid == self.root)
+        self.bodies = tuple(m.body(int(b)).name for b in in_tree)
+        base_joints = tuple(int(m.joint(name).id) for name in assembly.base_joints)
+        hangs_from_motor = not base_joints and m.body_jntnum[self.root] > 0
+        self.base = Base(m, 0 if hangs_from_motor else self.root, base_joints)
+        self.imu_site = assembly.imu_site
+        self.accelerometer, self.gyro = assembly.accelerometer, assembly.gyro
+        self.foot_sensors = [(foot.side, foot.body, foot.sensor) for foot in assembly.feet]
+        self.sole_sites = {foot.side: foot.site for foot in assembly.feet}
+        self.mesh_files = assembly.mesh_files
+        self._index(in_tree, base_joints)
+        self.start_qpos = self._start()
+        self.start_qpos.setflags(write=False)
+        self.fall_rule = card.fallen or self._scaled_fall_rule()
 
-    def _add_sensors(self, spec: mujoco.MjSpec) -> None:
-        roots = spec.worldbody.bodies
-        if len(roots) != 1:
-            raise ModelError(
-                f"{self.path} has {len(roots)} bodies in the world, expected one robot"
-            )
-        root = roots[0]
-        root.add_site(name=IMU_LINK)
-        for kind, name in (
-            (mujoco.mjtSensor.mjSENS_ACCELEROMETER, "imu_accelerometer"),
-            (mujoco.mjtSensor.mjSENS_GYRO, "imu_gyro"),
-        ):
-            spec.add_sensor(
-                name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=IMU_LINK
-            )
-        names = [body.name for body in spec.bodies if body.name != "world"]
-        for side, foot in (("left", self.config.left_foot), ("right", self.config.right_foot)):
-            if not foot:
-                continue
-            body = spec.body(foot)
-            if body is None:
-                raise ModelError(
-                    f"{side}_foot '{foot}' is not in {self.path}; its bodies are {', '.join(names)}"
-                )
-            # The sole is the foot's lowest point when the foot stands level.
-            lowest = min(
-                (geom.pos[2] - _half_height(geom) for geom in body.geoms if geom.size[0] > 0),
-                default=0.0,
-            )
-            body.add_site(name=SOLE_LINKS[side], pos=[0, 0, lowest])
-            sensor = f"{side}_foot_contact"
-            spec.add_sensor(
-                name=sensor,
-                type=mujoco.mjtSensor.mjSENS_CONTACT,
-                objtype=mujoco.mjtObj.mjOBJ_BODY,
-                objname=foot,
-                intprm=[_CONTACT_FIELDS, _NET_FORCE, 1],
-            )
-            self.foot_sensors.append((side, foot, sensor))
-
-    def _index(self) -> None:
+    def _index(self, bodies: NDArray[np.intp], base_joints: tuple[int, ...]) -> None:
         m = self.mj
-        if m.njnt == 0 or m.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE:
-            raise ModelError(f"{self.path} has no floating base: its first joint must be free")
-        self.bodies = tuple(m.body(i).name for i in range(1, m.nbody))
-        hinges = range(1, m.njnt)
-        self.joints = tuple(m.joint(j).name for j in hinges)
-        motors: dict[str, int] = {}
-        for a in range(m.nu):
-            joint = m.joint(m.actuator_trnid[a, 0]).name
-            is_motor = (
-                m.actuator_trntype[a] == mujoco.mjtTrn.mjTRN_JOINT
-                and m.actuator_gaintype[a] == mujoco.mjtGain.mjGAIN_FIXED
-                and m.actuator_biastype[a] == mujoco.mjtBias.mjBIAS_NONE
-                and m.actuator_ctrllimited[a]
-            )
-            if not is_motor or joint in motors:
-                raise ModelError(
-                    f"{self.path}: actuator '{m.actuator(a).name}' is not the one "
-                    f"torque motor with a ctrlrange of joint '{joint}'"
-                )
-            motors[joint] = a
-        for j in hinges:
-            name = m.joint(j).name
-            if m.jnt_type[j] != mujoco.mjtJoint.mjJNT_HINGE or name not in motors:
-                raise ModelError(f"{self.path}: joint '{name}' is not a hinge driven by a motor")
-        if not self.joints:
-            raise ModelError(f"{self.path} has no joints")
-        self.action_joints = tuple(m.joint(m.actuator_trnid[a, 0]).name for a in range(m.nu))
-        self.qpos_indices = m.jnt_qposadr[1:].astype(np.intp)
-        self.dof_indices = m.jnt_dofadr[1:].astype(np.intp)
-        self.actuator_indices = np.array([motors[name] for name in self.joints], dtype=np.intp)
-        by_joint = self.actuator_indices
-        self.gear = m.actuator_gear[by_joint, 0] * m.actuator_gainprm[by_joint, 0]
-        self.effort_limits = np.abs(self.gear) * np.abs(m.actuator_ctrlrange[by_joint]).min(axis=1)
+        ids = np.array(
+            [j for j in range(m.njnt) if m.jnt_bodyid[j] in bodies and j not in base_joints],
+            dtype=np.intp,
+        )
+        self.joints = tuple(m.joint(int(j)).name for j in ids)
+        self.qpos_indices = m.jnt_qposadr[ids].astype(np.intp)
+        self.dof_indices = m.jnt_dofadr[ids].astype(np.intp)
+        motors = read_motors(m, ids, drives_of(self.card, self.joints), self.card)
+        self.actuation = motors.actuation
+        self.driven = motors.driven
+        self.driven_joints = tuple(self.joints[i] for i in motors.driven)
+        self.passive_joints = tuple(j for j in self.joints if j not in self.driven_joints)
+        self.actuator_indices = motors.actuators
+        by_actuator = np.argsort(motors.actuators)
+        self.action_joints = tuple(self.driven_joints[i] for i in by_actuator)
+        self.gear, self.kp, self.kd = motors.gear, motors.kp, motors.kd
+        self.effort_ranges = motors.effort_ranges
+        self.effort_limits = np.abs(self.effort_ranges).min(axis=1)
         self.position_limits = np.where(
-            m.jnt_limited[1:, None].astype(bool), m.jnt_range[1:], [[-np.inf, np.inf]]
+            m.jnt_limited[ids, None].astype(bool), m.jnt_range[ids], [[-np.inf, np.inf]]
         )
 
+    def _start(self) -> NDArray[np.float64]:
+        m, start, name = self.mj, self.card.start, self.card.name
+        keys = [m.key(k).name for k in range(m.nkey)]
+        keyframe = start.keyframe
+        if keyframe is None and HOME in keys and start.height is None and not start.joints:
+            keyframe = HOME
+        qpos: NDArray[np.float64] = m.qpos0.copy()
+        if keyframe is not None:
+            if keyframe not in keys:
+                raise ModelError(
+                    f"robot {name}: keyframe '{keyframe}' is not in {self.path}; "
+                    f"its keyframes are {', '.join(key for key in keys if key) or 'none'}"
+                )
+            qpos = m.key_qpos[keys.index(keyframe)].copy()
+            if not np.isfinite(qpos).all():
+                raise ModelError(f"{self.path}: keyframe '{keyframe}' has numbers that are none")
+        for joint, angles in matching(
+            start.joints, self.joints, f"robot {name}: start: joints"
+        ).items():
+            qpos[self.qpos_indices[self.joints.index(joint)]] = angles[-1]
+        if start.height is not None:
+            position, quaternion = self.base.pose(qpos)
+            position[2] = start.height
+            self.base.set_pose(qpos, position, quaternion)
+            if not np.isclose(self.base.pose(qpos)[0][2], start.height):
+                raise ModelError(
+                    f"robot {name}: its base cannot be at the start height of {start.height:g} m: "
+                    "it does not move up and down"
+                )
+        return qpos
 
-def _half_height(geom: mujoco.MjsGeom) -> float:
-    """Of an upright box, a sphere or a capsule that lies level [m]."""
-    is_box = geom.type == mujoco.mjtGeom.mjGEOM_BOX
-    return float(geom.size[2] if is_box else geom.size[0])
+    def _scaled_fall_rule(self) -> FallRule:
+        """Humanoid-v4's rule, in proportion to the base's height at the start.
+
+        A base that starts at or below height 0 gives no scale: such a robot never falls.
+        """
+        height = float(self.base.pose(self.start_qpos)[0][2])
+        if height <= 0:
+            return FallRule()
+        scale = height / HUMANOID_HEIGHT_M
+        return FallRule(*(bound * scale for bound in HEALTHY_HEIGHT_M))

@@ -9,8 +9,7 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.policy.observation import observe
-from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 
@@ -71,9 +70,7 @@ class PosedModel:
         """
         d = self._data
         self._set_qpos(base_position, base_quaternion_wxyz, joint_positions)
-        # MuJoCo has the free joint's linear velocity in the world, its angular one in the body.
-        d.qvel[:3] = rotation.rotate(d.qpos[3:7], base_linear_velocity)
-        d.qvel[3:6] = base_angular_velocity
+        self.robot.base.set_twist(d.qpos, d.qvel, base_linear_velocity, base_angular_velocity)
         d.qvel[self.robot.dof_indices] = joint_velocities
         self._efforts[:] = joint_efforts
         self._update_velocities()
@@ -156,27 +153,36 @@ class PosedModel:
             foot_wrenches: What acts on the "left" and "right" foot, in the foot's frame, to fill
                 the feet's part of cfrc_ext. All else of cfrc_ext is zero, being unknown.
         """
+        return observe_data(self.data(foot_wrenches))
+
+    def data(self, foot_wrenches: Mapping[str, Wrench] | None = None) -> mujoco.MjData:
+        """MuJoCo's data as far as it is known, for an observer: a view, not to be changed.
+
+        Besides the state it has poses, com-based inertias and velocities, the actuators' forces and
+        external forces. The rest is not up to date.
+
+        Args:
+            foot_wrenches: What acts on the "left" and "right" foot, in the foot's frame, to fill
+                the feet's part of cfrc_ext. All else of cfrc_ext is zero, being unknown.
+        """
         d = self._data
-        qfrc_actuator = np.zeros(self._model.nv)
-        qfrc_actuator[self.robot.dof_indices] = self._efforts
-        cfrc_ext = None
-        if foot_wrenches is not None:
-            cfrc_ext = np.zeros((self._model.nbody, 6))
-            for side, wrench in foot_wrenches.items():
-                body = self._feet[side]
-                axes_world = d.xmat[body].reshape(3, 3)
-                force = axes_world @ wrench.force
-                arm = d.xpos[body] - self._reference(body)
-                cfrc_ext[body, :3] = axes_world @ wrench.torque + np.cross(arm, force)
-                cfrc_ext[body, 3:] = force
-        return observe(d.qpos, d.qvel, d.cinert, d.cvel, qfrc_actuator, cfrc_ext)
+        d.qfrc_actuator[:] = 0.0
+        d.qfrc_actuator[self.robot.dof_indices] = self._efforts
+        d.cfrc_ext[:] = 0.0
+        for side, wrench in (foot_wrenches or {}).items():
+            body = self._feet[side]
+            axes_world = d.xmat[body].reshape(3, 3)
+            force = axes_world @ wrench.force
+            arm = d.xpos[body] - self._reference(body)
+            d.cfrc_ext[body, :3] = axes_world @ wrench.torque + np.cross(arm, force)
+            d.cfrc_ext[body, 3:] = force
+        return d
 
     def _set_qpos(
         self, base_position: ArrayLike, base_quaternion_wxyz: ArrayLike, joint_positions: ArrayLike
     ) -> None:
         d = self._data
-        d.qpos[:3] = base_position
-        d.qpos[3:7] = rotation.normalized(base_quaternion_wxyz)
+        self.robot.base.set_pose(d.qpos, base_position, base_quaternion_wxyz)
         d.qpos[self.robot.qpos_indices] = joint_positions
 
     def _update_velocities(self) -> None:

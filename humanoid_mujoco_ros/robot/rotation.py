@@ -8,6 +8,7 @@ a vector's components from child to parent: `rotate(quaternion, vector_child)` i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,15 +86,6 @@ def to_matrix(quaternion: ArrayLike) -> Array:
     return np.swapaxes(columns, -1, -2)
 
 
-def from_rpy(rpy: ArrayLike) -> Array:
-    """The quaternion (..., 4) of roll, pitch, yaw (..., 3) [rad], as `to_rpy` defines them."""
-    roll, pitch, yaw = _components(rpy)
-    x, y, z = np.eye(3)
-    return multiply(
-        from_axis_angle(z, yaw), multiply(from_axis_angle(y, pitch), from_axis_angle(x, roll))
-    )
-
-
 def to_rpy(quaternion: ArrayLike) -> Array:
     """Roll, pitch, yaw (..., 3) [rad] of a unit quaternion (..., 4), URDF's convention.
 
@@ -113,21 +105,24 @@ def to_rpy(quaternion: ArrayLike) -> Array:
     return _joined((roll, pitch, yaw))
 
 
-def heading(quaternion_wxyz: ArrayLike) -> float:
-    """Yaw [rad] of a body's x axis in the world, from its orientation (4,)."""
-    x, y, _ = rotate(quaternion_wxyz, (1.0, 0.0, 0.0))
-    return float(np.arctan2(y, x))
+def heading(quaternion: ArrayLike) -> Any:
+    """Yaw (...) [rad] of a body's x axis in the world, from its orientation (..., 4).
+
+    Of a single quaternion it is a float, which numpy's types cannot say.
+    """
+    x, y, _ = _components(rotate(quaternion, (1.0, 0.0, 0.0)))
+    return np.arctan2(y, x)
 
 
-def forward_speed(quaternion_wxyz: ArrayLike, velocity_world: ArrayLike) -> float:
-    """Horizontal speed [m/s] along a body's heading.
+def forward_speed(quaternion: ArrayLike, velocity_world: ArrayLike) -> Any:
+    """Horizontal speed (...) [m/s] along a body's heading; of a single body it is a float.
 
     Args:
-        quaternion_wxyz: (4,) of the body.
-        velocity_world: (2,) or (3,) [m/s].
+        quaternion: (..., 4) of the body.
+        velocity_world: (..., 2) or (..., 3) [m/s].
     """
-    yaw, velocity = heading(quaternion_wxyz), np.asarray(velocity_world, dtype=np.float64)
-    return float(velocity[0] * np.cos(yaw) + velocity[1] * np.sin(yaw))
+    yaw, velocity = heading(quaternion), np.asarray(velocity_world, dtype=np.float64)
+    return velocity[..., 0] * np.cos(yaw) + velocity[..., 1] * np.sin(yaw)
 
 
 def _components(values: ArrayLike) -> Iterator[Array]:

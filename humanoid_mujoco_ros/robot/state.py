@@ -48,7 +48,7 @@ class RobotState:
     joint_velocities: Float64Array
     """(n,) [rad/s], by joint."""
     joint_efforts: Float64Array
-    """(n,) [N·m], what the motors applied, by joint."""
+    """(n,) [N·m], what the motors or drives applied, by joint."""
     base_position: Float64Array
     """(3,) [m] of base_link in odom."""
     base_quaternion_wxyz: Float64Array
@@ -66,7 +66,7 @@ class RobotState:
     reward: float
     """Humanoid-v4's reward of the last tick; 0 after a reset."""
     fallen: bool
-    """The root is outside its healthy range of heights, see `healthy_height_m`."""
+    """The base is too low, too high or too tilted, see `FallRule`."""
     episode: int
     """Number of resets so far."""
     episode_steps: int

@@ -6,7 +6,8 @@ friction, masses and inertias, spheres, boxes and cylinders. Some shapes it lack
 
 - a capsule becomes a cylinder and two spheres (RViz draws no capsule);
 - an ellipsoid becomes a capsule along its longest axis, as long, and of the same mean thickness;
-- any other shape, such as a mesh, becomes the box around it.
+- a mesh is its file (STL, OBJ) where it is; one without a file becomes the box around it;
+- any other shape becomes the box around it.
 
 MuJoCo's armature, springs, tendons and contact parameters have no place in a URDF.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.appearance import drawn_geoms, geom_rgba
 from humanoid_mujoco_ros.robot.link_tree import LinkJoint, LinkTree
 from humanoid_mujoco_ros.robot.model import RobotModel
 
@@ -29,24 +31,24 @@ Array = NDArray[np.float64]
 
 VELOCITY_LIMIT_RAD_S = 100.0
 """Velocity limit of every joint, beyond what a walk reaches: URDF demands one, MuJoCo has none."""
-HIDDEN_GROUPS = 3
-"""Geoms of this group and above are for collisions only, as in MuJoCo's viewer."""
-DEFAULT_RGBA = (0.5, 0.5, 0.5, 1.0)
-"""MuJoCo's colour of a geom that was given none; its material's colour then shows."""
+UNLIMITED_EFFORT_N_M = 1e6
+"""Effort limit of a joint whose drive has none: URDF demands one."""
 
 
-def urdf(model: RobotModel) -> str:
+def urdf(model: RobotModel, tree: LinkTree | None = None) -> str:
     """The URDF document of a robot, with the links and joints of its `LinkTree`.
 
     Numbers carry full precision: forward kinematics agrees with MuJoCo's to rounding.
 
-    Raises:
-        ModelError: The model's names do not make a tree of links.
+    Args:
+        model: The robot.
+        tree: Its links, where they are at hand.
     """
-    tree = LinkTree(model)
+    tree = tree or LinkTree(model)
     robot = ElementTree.Element("robot", name=model.name)
     materials: dict[str, str] = {}
-    links = [_link(model.mj, link, tree.body_ids.get(link), materials) for link in tree.links]
+    drawn = drawn_geoms(model.mj)
+    links = [_link(model, link, tree.body_ids.get(link), drawn, materials) for link in tree.links]
     for rgba, name in materials.items():
         material = ElementTree.SubElement(robot, "material", name=name)
         ElementTree.SubElement(material, "color", rgba=rgba)
@@ -67,9 +69,14 @@ class _Shape:
 
 
 def _link(
-    mj: mujoco.MjModel, name: str, body: int | None, materials: dict[str, str]
+    model: RobotModel,
+    name: str,
+    body: int | None,
+    drawn: frozenset[int],
+    materials: dict[str, str],
 ) -> ElementTree.Element:
-    """One link; the colours that it uses join `materials`, rgba to name."""
+    """One link; the colours of its `drawn` geoms join `materials`, rgba to name."""
+    mj = model.mj
     link = ElementTree.Element("link", name=name)
     if body is None:
         return link
@@ -84,16 +91,16 @@ def _link(
     first = int(mj.body_geomadr[body])
     geoms = range(first, first + int(mj.body_geomnum[body]))
     for geom in geoms:
-        rgba = _rgba(mj, geom)
-        if mj.geom_group[geom] >= HIDDEN_GROUPS or rgba[3] == 0:
+        if geom not in drawn:
             continue
-        material = materials.setdefault(_text(rgba), f"color_{len(materials) + 1}")
-        for shape in _shapes(mj, geom):
+        rgba = _text(geom_rgba(mj, geom))
+        material = materials.setdefault(rgba, f"color_{len(materials) + 1}")
+        for shape in _shapes(model, geom):
             visual = _shape_element(link, "visual", shape)
             ElementTree.SubElement(visual, "material", name=material)
     for geom in geoms:
         if mj.geom_contype[geom] or mj.geom_conaffinity[geom]:
-            for shape in _shapes(mj, geom):
+            for shape in _shapes(model, geom):
                 _shape_element(link, "collision", shape)
     return link
 
@@ -109,7 +116,8 @@ def _joint(model: RobotModel, joint: LinkJoint) -> ElementTree.Element:
     i = model.joints.index(joint.joint)
     dof = model.dof_indices[i]
     ElementTree.SubElement(element, "axis", xyz=_text(joint.axis))
-    limit = {"effort": _text(model.effort_limits[i]), "velocity": _text(VELOCITY_LIMIT_RAD_S)}
+    effort = min(model.effort_limits[i], UNLIMITED_EFFORT_N_M)
+    limit = {"effort": _text(effort), "velocity": _text(VELOCITY_LIMIT_RAD_S)}
     lower, upper = model.position_limits[i]
     if np.isfinite(lower) and np.isfinite(upper):
         element.set("type", "revolute")
@@ -126,8 +134,9 @@ def _joint(model: RobotModel, joint: LinkJoint) -> ElementTree.Element:
     return element
 
 
-def _shapes(mj: mujoco.MjModel, geom: int) -> Iterator[_Shape]:
+def _shapes(model: RobotModel, geom: int) -> Iterator[_Shape]:
     """The shapes that make up a geom, in the frame of its body."""
+    mj = model.mj
     position, quaternion = mj.geom_pos[geom], mj.geom_quat[geom]
     size = mj.geom_size[geom]
     match mujoco.mjtGeom(int(mj.geom_type[geom])):
@@ -146,6 +155,14 @@ def _shapes(mj: mujoco.MjModel, geom: int) -> Iterator[_Shape]:
             turn_axis = ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0))[longest]
             along = rotation.multiply(quaternion, rotation.from_axis_angle(turn_axis, np.pi / 2))
             yield from _capsule(position, along, radius, half_length=size[longest] - radius)
+        case mujoco.mjtGeom.mjGEOM_MESH if int(mj.geom_dataid[geom]) in model.mesh_files:
+            mesh = int(mj.geom_dataid[geom])
+            # MuJoCo has moved the mesh to its centre of mass and turned it to its main axes.
+            turn = rotation.multiply(quaternion, rotation.conjugate(mj.mesh_quat[mesh]))
+            origin = position - rotation.rotate(turn, mj.mesh_pos[mesh])
+            file = model.mesh_files[mesh].as_uri()
+            scale = _text(mj.mesh_scale[mesh].round(9))
+            yield _Shape("mesh", {"filename": file, "scale": scale}, origin, turn)
         case _:
             center, half_sizes = np.split(mj.geom_aabb[geom], 2)
             origin = position + rotation.rotate(quaternion, center)
@@ -174,15 +191,6 @@ def _shape_element(link: ElementTree.Element, tag: str, shape: _Shape) -> Elemen
     geometry = ElementTree.SubElement(element, "geometry")
     ElementTree.SubElement(geometry, shape.kind, shape.dimensions)
     return element
-
-
-def _rgba(mj: mujoco.MjModel, geom: int) -> Array:
-    """The colour in which MuJoCo shows a geom, without its texture."""
-    rgba: Array = np.asarray(mj.geom_rgba[geom], dtype=np.float64)
-    material = int(mj.geom_matid[geom])
-    if material >= 0 and tuple(rgba) == DEFAULT_RGBA:
-        rgba = np.asarray(mj.mat_rgba[material], dtype=np.float64)
-    return rgba.round(6)  # of single-precision numbers
 
 
 def _origin(parent: ElementTree.Element, position: Array, quaternion_wxyz: Array) -> None:

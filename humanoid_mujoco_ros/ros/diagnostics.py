@@ -4,43 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
+from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.health import ERROR as ERROR
+from humanoid_mujoco_ros.ros.health import OK as OK
+from humanoid_mujoco_ros.ros.health import WARN as WARN
+from humanoid_mujoco_ros.ros.health import Health as Health
+from humanoid_mujoco_ros.ros.health import shortened
+
 PERIOD_S = 1.0
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
-
-
-@dataclass
-class Health:
-    """One status: a level, what is wrong in plain words, and figures."""
-
-    level: bytes = OK
-    message: str = "ok"
-    values: dict[str, object] = field(default_factory=dict)
-
-    def report(self, level: bytes, message: str) -> None:
-        """Adds a finding; the worst one gives the level and leads the message."""
-        if self.level == OK:
-            self.level, self.message = level, message
-        elif level > self.level:
-            self.level, self.message = level, f"{message}; {self.message}"
-        else:
-            self.message = f"{self.message}; {message}"
+_LONGEST_VALUE = 2000
+"""Longest message or value of a status; the recorder's list of topics may be long."""
 
 
 class Rejections:
     """Counts the messages that a node refused, and keeps the last reason."""
 
     def __init__(self, node: Node) -> None:
-        """Starts at zero; `node` logs the reasons, not more often than every 5 s."""
-        self._logger = node.get_logger()
+        """Starts at zero; `node` logs the reasons, each kind once a minute."""
+        self._log = BoundedLog(node.get_logger)
         self._reported = 0
         self.count = 0
         self.last = ""
@@ -48,8 +36,8 @@ class Rejections:
     def add(self, reason: object) -> None:
         """Notes a refused message."""
         self.count += 1
-        self.last = str(reason)
-        self._logger.error(f"refused: {reason}", throttle_duration_sec=5.0)
+        self.last = shortened(reason)
+        self._log.error(f"refused: {self.last}")
 
     def report_to(self, health: Health) -> None:
         """Adds the count, and an ERROR when it grew since the last report."""
@@ -84,24 +72,48 @@ class DiagnosticsPublisher:
 
     def publish(self) -> None:
         """Publishes the health now."""
-        health = self._collect()
+        if isinstance(self._node, GuardedNode):
+            health = self._guarded_health(self._node)
+        else:
+            health = self._collect()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status.append(
             DiagnosticStatus(
                 level=health.level,
                 name=self._name,
-                message=health.message,
+                message=shortened(health.message, _LONGEST_VALUE),
                 hardware_id=self._hardware_id,
                 values=to_key_values(health.values),
             )
         )
         self._publisher.publish(message)
 
+    def _guarded_health(self, node: GuardedNode) -> Health:
+        """The node's health, with what its callbacks raised; its own failure is told as well."""
+        try:
+            health = self._collect()
+        except Exception as error:
+            node.callback_errors.add("diagnostics", error)
+            health = Health()
+        fault = node.callback_errors.take()
+        if fault is not None:
+            health.report(ERROR, fault)
+        health.values["callback_errors"] = node.callback_errors.count
+        return health
+
 
 def to_key_values(values: Mapping[str, object]) -> list[KeyValue]:
-    """Figures as message; floats with six significant digits."""
+    """Figures as message; floats with six significant digits, long texts cut."""
     return [
-        KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
+        KeyValue(
+            key=key,
+            value=f"{value:.6g}" if isinstance(value, float) else _text(value),
+        )
         for key, value in values.items()
     ]
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else shortened(text, _LONGEST_VALUE)

@@ -19,7 +19,8 @@ from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.vectors import checked_vector
 from humanoid_mujoco_ros.ros import conversions, marker_drawing
 from humanoid_mujoco_ros.ros.marker_server import MarkerServer
-from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, Say, SimulationClient
+from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, SimulationClient
+from humanoid_mujoco_ros.viewer.actions import Say
 
 MARKER = "force_marker"
 """Name of the marker, and of the topics' namespace."""
@@ -38,10 +39,6 @@ class MarkerConfig:
     """A client that is silent for so long in mid-drag lets go; its next move grabs again."""
     scale: float = 0.6
     """Size of the marker [m]."""
-    frame_prefix: str = ""
-    """Goes before every frame's name, as simulation_node's."""
-    pairing_tolerance_s: float = 0.0
-    """How far the stamps of joint_states and odom may differ."""
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -52,10 +49,6 @@ class MarkerConfig:
         for name in ("client_timeout_s", "scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not self.pairing_tolerance_s >= 0:
-            raise ValueError(
-                f"pairing_tolerance_s must not be negative, not {self.pairing_tolerance_s}"
-            )
 
 
 def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[[], None]]:
@@ -63,8 +56,8 @@ def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[
     simulation, policy = SimulationClient(node, caller), PolicyClient(node, caller)
     return {
         "Reset": partial(simulation.reset, say),
-        "Pause": partial(simulation.pause, True, say),
-        "Resume": partial(simulation.pause, False, say),
+        "Pause": partial(simulation.pause, say),
+        "Resume": partial(simulation.resume, say),
         "Step": partial(simulation.step, say),
         "Enable policy": partial(policy.start, say),
         "Disable policy": partial(policy.stop, say),
@@ -84,6 +77,7 @@ class ForceMarker:
         posed: PosedModel,
         spring: SpringConfig,
         config: MarkerConfig,
+        frame_prefix: str,
         actions: Mapping[str, Callable[[], None]],
         on_release: Callable[[str], None],
         on_refused: Callable[[object], None],
@@ -95,6 +89,7 @@ class ForceMarker:
             posed: Says where the bodies are.
             spring: Between the body and the marker.
             config: How the marker behaves.
+            frame_prefix: Goes before the names of the bodies' frames.
             actions: Title of a menu entry → what it does.
             on_release: Takes the body that is no longer dragged.
             on_refused: Takes the reason why feedback cannot be used.
@@ -105,6 +100,7 @@ class ForceMarker:
         self._node = node
         self._posed = posed
         self._config = config
+        self._prefix = frame_prefix
         self._actions = dict(enumerate(actions.items(), start=_FIRST_ACTION_ID))
         self._on_release = on_release
         self._on_refused = on_refused
@@ -116,13 +112,13 @@ class ForceMarker:
         self._server = MarkerServer(node, MARKER, self.on_feedback)
 
     @property
-    def link(self) -> str:
-        """The body that is dragged; empty when none is."""
+    def link(self) -> str | None:
+        """The body that is dragged."""
         return self._drag.link
 
     @property
-    def client(self) -> str:
-        """The client that drags; empty when none does."""
+    def client(self) -> str | None:
+        """The client that drags."""
         return self._drag.client
 
     def show(self) -> None:
@@ -209,7 +205,7 @@ class ForceMarker:
 
     @property
     def _frame(self) -> str:
-        return self._config.frame_prefix + self.body
+        return self._prefix + self.body
 
     def _show(self) -> None:
         center, scale = self._posed.center_of_mass(self.body), self._config.scale

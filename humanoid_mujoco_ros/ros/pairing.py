@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -13,10 +14,12 @@ Other = TypeVar("Other")
 
 DEPTH = 10
 """Messages of one stream that wait for the other's, as many as the subscriptions hold."""
-
-
 _CLOCK_DRIFT = 1e-3
 """How much slower than ours the robot's clock may run."""
+_FIRST_TRIAL_S = 0.5
+"""How long stamps must advance after they jumped back: long enough for every watchdog, so that zero
+effort comes first."""
+_LONGEST_TRIAL_S = 8.0
 
 
 class StampPairing(Generic[First, Second]):
@@ -31,8 +34,6 @@ class StampPairing(Generic[First, Second]):
         self._tolerance_ns = tolerance_ns
         self._first: deque[tuple[int, First]] = deque(maxlen=DEPTH)
         self._second: deque[tuple[int, Second]] = deque(maxlen=DEPTH)
-        self.unmatched = 0
-        """Messages of either stream since the last pair."""
 
     def add_first(self, stamp_ns: int, item: First) -> tuple[First, Second] | None:
         """Takes a message of the first stream; the pair that it completes, if it does."""
@@ -56,47 +57,67 @@ class StampPairing(Generic[First, Second]):
         nearest = min(range(len(others)), key=differences.__getitem__, default=None)
         if nearest is None or differences[nearest] > self._tolerance_ns:
             mine.append((stamp_ns, item))
-            self.unmatched += 1
             return None
         for _ in range(nearest):
             others.popleft()
         _, partner = others.popleft()
         mine.clear()
-        self.unmatched = 0
         return (partner,)
 
 
 class Freshness:
-    """Tells new measurements from repeated and belated ones.
+    """Tells new measurements from repeated, replayed and belated ones.
 
-    The robot's clock need not show our time: how late a measurement is, is told against the
-    quickest so far. Stamps that jump back are those of a robot that has started again.
+    Stamps must advance. The robot's clock need not show our time: how late a measurement is, is
+    compared with the quickest so far. Stamps that jump back may be those of a robot that has
+    started again: they count once they have advanced for a while, and for longer each time, since
+    a state that is replayed in a ring jumps back again and again.
     """
 
-    def __init__(self, max_delay_s: float) -> None:
+    def __init__(self, max_delay_s: float = math.inf) -> None:
         """Lets a measurement be up to `max_delay_s` later than the quickest."""
         self._max_delay_s = max_delay_s
         self._stamp_ns: int | None = None
         self._quickest_s = 0.0
         self._time_s = 0.0
+        self._trial_s = _FIRST_TRIAL_S
+        self._trial_start: tuple[int, float] | None = None
 
-    def fault(self, stamp_ns: int, now_s: float) -> str:
-        """Why a measurement is not new, in plain words; empty when it is.
+    def fault(self, stamp_ns: int, now_s: float) -> str | None:
+        """Why a measurement is not new, in plain words; None: it is.
 
         Args:
             stamp_ns: When it was measured, on the robot's clock.
             now_s: When it came, on the steady clock.
         """
         delay_s = now_s - stamp_ns * 1e-9
-        if self._stamp_ns is None or stamp_ns < self._stamp_ns:
-            self._quickest_s = delay_s
-        elif stamp_ns == self._stamp_ns:
+        before_ns = stamp_ns if self._stamp_ns is None else self._stamp_ns
+        if self._stamp_ns is not None and stamp_ns == before_ns:
             return f"the robot's state is not new: its stamp stays at {stamp_ns * 1e-9:.3f} s"
+        if self._stamp_ns is None or stamp_ns < before_ns:
+            self._quickest_s = delay_s
         else:
             drift_s = _CLOCK_DRIFT * (now_s - self._time_s)
             self._quickest_s = min(delay_s, self._quickest_s + drift_s)
         self._stamp_ns, self._time_s = stamp_ns, now_s
+        if stamp_ns < before_ns:
+            self._begin_trial(stamp_ns, now_s)
+            return f"the robot's stamps jump back, by {(before_ns - stamp_ns) * 1e-9:.3f} s"
+        if self._is_on_trial(stamp_ns, now_s):
+            return f"the robot's stamps jumped back and have not advanced for {self._trial_s:g} s"
         late_s = delay_s - self._quickest_s
         if late_s > self._max_delay_s:
             return f"the robot's state is not new: it comes {late_s * 1e3:.0f} ms late"
-        return ""
+        return None
+
+    def _begin_trial(self, stamp_ns: int, now_s: float) -> None:
+        if self._trial_start is not None:
+            self._trial_s = min(2 * self._trial_s, _LONGEST_TRIAL_S)
+        self._trial_start = stamp_ns, now_s
+
+    def _is_on_trial(self, stamp_ns: int, now_s: float) -> bool:
+        """Whether stamps jumped back and have not advanced for long enough, on both clocks."""
+        if self._trial_start is None:
+            return False
+        start_ns, start_s = self._trial_start
+        return min((stamp_ns - start_ns) * 1e-9, now_s - start_s) < self._trial_s

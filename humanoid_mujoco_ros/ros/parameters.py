@@ -11,24 +11,33 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
+import sys
 import textwrap
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-import yaml
-from rcl_interfaces.msg import ParameterDescriptor
+import numpy as np
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.ros.parameter_file import YamlError, load_yaml
 
 Config = TypeVar("Config")
 
+_INT64 = np.iinfo(np.int64)
+
 
 def field_docs(config_type: type) -> dict[str, str]:
-    """Field name → the docstring below it in the source of a dataclass."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(config_type))).body[0]
+    """Field name → the docstring below it in the source of a dataclass; empty without a source."""
+    try:
+        source = inspect.getsource(config_type)
+    except OSError:
+        return {}
+    body = ast.parse(textwrap.dedent(source)).body[0]
     assert isinstance(body, ast.ClassDef)
     docs = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
@@ -90,6 +99,19 @@ def _check_choices(config_type: type, values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is '{values[name]}', expected {' or '.join(choices)}")
 
 
+def _ranges(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """The descriptor's range of a number whose field has the metadata `minimum` or `maximum`."""
+    if not {"minimum", "maximum"} & field.metadata.keys():
+        return {}
+    minimum = field.metadata.get("minimum", -math.inf)
+    maximum = field.metadata.get("maximum", math.inf)
+    if isinstance(field.default, float):
+        low, high = max(minimum, -sys.float_info.max), min(maximum, sys.float_info.max)
+        return {"floating_point_range": [FloatingPointRange(from_value=low, to_value=high)]}
+    low, high = int(max(minimum, _INT64.min)), int(min(maximum, _INT64.max))
+    return {"integer_range": [IntegerRange(from_value=low, to_value=high)]}
+
+
 def declare(
     node: Node, config_type: type[Config], changeable: Collection[str] = (), **renamed: str
 ) -> Config:
@@ -112,6 +134,7 @@ def declare(
         descriptor = ParameterDescriptor(
             description=docs.get(field.name, ""),
             read_only=field.name not in changeable,
+            **_ranges(field),
             additional_constraints=(
                 f"one of {', '.join(choices[field.name])}" if field.name in choices else ""
             ),
@@ -152,9 +175,9 @@ def parse_joint_map(text: str, robot: RobotModel) -> JointMap:
         JointMapError: The map cannot be used; the message says why.
     """
     try:
-        entries = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise JointMapError(f"parameter joint_map is not YAML: {error}") from error
+        entries = load_yaml(text) or {}
+    except YamlError as error:
+        raise JointMapError(f"parameter joint_map is not usable YAML: {error}") from error
     if not isinstance(entries, dict):
         raise JointMapError("parameter joint_map is no list of joints such as 'knee: {sign: -1}'")
     return JointMap(robot, entries)

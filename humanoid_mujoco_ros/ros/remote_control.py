@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from functools import partial
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass
 from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
@@ -17,68 +17,122 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from humanoid_mujoco_ros.viewer.actions import Say
+
 _TIMEOUT_S = 3.0
 _LOAD_TIMEOUT_S = 120.0
 """Configuring may download a checkpoint."""
 
-Say = Callable[[str, bool], None]
-"""Takes a text for people and whether it is an error."""
-Dialogue = Generator[tuple[Client, Any, float], Any, str]
-"""Yields service, request and timeout; is sent the response; returns what to say in the end."""
+Steps = Coroutine["_Call", Any, str]
+"""Awaits one service call after another; returns what to say in the end."""
 
 
 class RemoteError(RuntimeError):
     """A service refused or did not answer; the message says which and why."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A service call to be made; awaiting it gives the response."""
+
+    client: Client
+    request: Any
+    timeout_s: float
+
+    def __await__(self) -> Generator[_Call, Any, Any]:
+        return (yield self)
+
+
 class Caller:
-    """Calls services one after another without blocking; all of it in the executor's thread."""
+    """Makes service calls without blocking; all of it in the executor's thread.
+
+    Actions of one topic replace each other: a person who stops the policy while it is being loaded
+    wants it stopped, so the loading goes no further.
+    """
 
     def __init__(self) -> None:
         """Calls nothing yet."""
-        self._deadlines: dict[Future, tuple[float, Client]] = {}
+        self._running: dict[str, _Action] = {}
 
-    def run(self, dialogue: Dialogue, say: Say) -> None:
-        """Carries out a dialogue, then says how it ended."""
-        self._advance(dialogue, say, None)
+    def run(self, topic: str, steps: Steps, say: Say) -> None:
+        """Carries out the steps of an action, then says how it ended.
+
+        Args:
+            topic: What the action is about; an earlier action of the topic ends here.
+            steps: Awaits service calls.
+            say: Takes how it ended, unless a later action replaced it.
+        """
+        if topic in self._running:
+            self._running.pop(topic).abandon()
+        action = self._running[topic] = _Action(steps, say)
+        action.advance()
 
     def check_timeouts(self) -> None:
         """Gives up the calls that were not answered in time; to be called now and then."""
-        now_s = time.monotonic()
-        for future, (deadline_s, client) in list(self._deadlines.items()):
-            if now_s > deadline_s:
-                client.remove_pending_request(future)
-                future.cancel()
+        for topic, action in list(self._running.items()):
+            action.check_timeout()
+            if action.is_over and self._running.get(topic) is action:
+                del self._running[topic]
 
-    def _advance(self, dialogue: Dialogue, say: Say, response: Any) -> None:
+
+class _Action:
+    """Steps under way, and the call that they wait for."""
+
+    def __init__(self, steps: Steps, say: Say) -> None:
+        self.is_over = False
+        self._steps = steps
+        self._say = say
+        self._call: _Call | None = None
+        self._future: Future | None = None
+        self._deadline_s = 0.0
+
+    def advance(self, response: Any = None) -> None:
+        """Goes on to the next call."""
         try:
-            client, request, timeout_s = dialogue.send(response)
-            self._call(dialogue, say, client, request, timeout_s)
+            self._make(self._steps.send(response))
         except StopIteration as end:
-            say(end.value, False)
+            self._end(end.value, is_error=False)
         except RemoteError as error:
-            say(str(error), True)
+            self._end(str(error), is_error=True)
+        except Exception as error:  # what came was no proper response
+            self._end(f"{type(error).__name__}: {error}", is_error=True)
 
-    def _call(
-        self, dialogue: Dialogue, say: Say, client: Client, request: Any, timeout_s: float
-    ) -> None:
-        if not client.service_is_ready():
-            raise RemoteError(f"there is no {client.srv_name}")
-        future = client.call_async(request)
-        self._deadlines[future] = (time.monotonic() + timeout_s, client)
-        future.add_done_callback(partial(self._on_done, dialogue, say, client))
+    def check_timeout(self) -> None:
+        """Ends the action when its call was not answered in time."""
+        if self._call is not None and time.monotonic() > self._deadline_s:
+            name = self._call.client.srv_name
+            self.abandon()
+            self._say(f"{name} did not answer", is_error=True)
 
-    def _on_done(self, dialogue: Dialogue, say: Say, client: Client, future: Future) -> None:
-        self._deadlines.pop(future, None)
-        if future.cancelled():
-            dialogue.close()
-            say(f"{client.srv_name} did not answer", True)
-        else:
-            self._advance(dialogue, say, future.result())
+    def abandon(self) -> None:
+        """Ends the action without a word; a call under way may still be carried out."""
+        call, future, self._call, self._future = self._call, self._future, None, None
+        if call is not None and future is not None:
+            call.client.remove_pending_request(future)
+        self._steps.close()
+        self.is_over = True
+
+    def _make(self, call: _Call) -> None:
+        if not call.client.service_is_ready():
+            raise RemoteError(f"there is no {call.client.srv_name}")
+        self._deadline_s = time.monotonic() + call.timeout_s
+        future = call.client.call_async(call.request)
+        self._call, self._future = call, future
+        future.add_done_callback(self._on_done)
+
+    def _on_done(self, future: Future) -> None:
+        if future is self._future:  # else it was abandoned
+            self._call, self._future = None, None
+            self.advance(future.result())
+
+    def _end(self, text: str, *, is_error: bool) -> None:
+        self._steps.close()
+        self.is_over = True
+        self._say(text, is_error=is_error)
 
 
 class SimulationClient:
-    """Pauses, steps and resets the simulation."""
+    """Pauses, steps and resets the simulation, and sets its speed."""
 
     def __init__(self, node: Node, caller: Caller) -> None:
         """Looks for the services."""
@@ -86,18 +140,47 @@ class SimulationClient:
         self._pause = node.create_client(SetBool, "simulation/pause")
         self._step = node.create_client(Trigger, "simulation/step")
         self._reset = node.create_client(Trigger, "simulation/reset")
+        self._set_parameters = node.create_client(SetParameters, "simulation_node/set_parameters")
 
-    def pause(self, paused: bool, say: Say) -> None:
-        """Stops or resumes time."""
-        self._caller.run(_ask(self._pause, SetBool.Request(data=paused)), say)
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a simulation."""
+        return bool(self._reset.service_is_ready())
+
+    def pause(self, say: Say) -> None:
+        """Stops time."""
+        self._ask(self._pause, SetBool.Request(data=True), say)
+
+    def resume(self, say: Say) -> None:
+        """Lets time go on."""
+        self._ask(self._pause, SetBool.Request(data=False), say)
 
     def step(self, say: Say) -> None:
         """Advances one control period."""
-        self._caller.run(_ask(self._step, Trigger.Request()), say)
+        self._ask(self._step, Trigger.Request(), say)
 
     def reset(self, say: Say) -> None:
         """Starts a new episode."""
-        self._caller.run(_ask(self._reset, Trigger.Request()), say)
+        self._ask(self._reset, Trigger.Request(), say)
+
+    def set_speed(self, factor: float, say: Say) -> None:
+        """Sets the real-time factor that the simulation aims at."""
+        value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=factor)
+
+        async def steps() -> str:
+            await _set_parameter(self._set_parameters, "real_time_factor", value)
+            return f"speed {factor:g}"
+
+        self._caller.run("speed", steps(), say)
+
+    def _ask(self, client: Client, request: Any, say: Say) -> None:
+        async def steps() -> str:
+            response = await _Call(client, request, _TIMEOUT_S)
+            if not response.success:
+                raise RemoteError(response.message)
+            return str(response.message)
+
+        self._caller.run(client.srv_name, steps(), say)
 
 
 class PolicyClient:
@@ -112,59 +195,53 @@ class PolicyClient:
 
     def start(self, say: Say) -> None:
         """Configures the policy if need be, and activates it."""
-        self._caller.run(self._started(), say)
+        self._caller.run("policy", self._started(), say)
 
     def stop(self, say: Say) -> None:
         """Deactivates the policy."""
-        self._caller.run(self._stopped(), say)
+        self._caller.run("policy", self._stopped(), say)
 
     def load(self, name: str, say: Say) -> None:
         """Replaces the policy by another and activates that."""
-        self._caller.run(self._loaded(name), say)
+        self._caller.run("policy", self._loaded(name), say)
 
-    def _started(self) -> Dialogue:
-        state = yield from self._state()
+    async def _started(self) -> str:
+        state = await self._state()
         if state == State.PRIMARY_STATE_UNCONFIGURED:
-            yield from self._change(Transition.TRANSITION_CONFIGURE, "load the policy")
+            await self._change(Transition.TRANSITION_CONFIGURE, "load the policy")
         if state != State.PRIMARY_STATE_ACTIVE:
-            yield from self._change(Transition.TRANSITION_ACTIVATE, "start the policy")
+            await self._change(Transition.TRANSITION_ACTIVATE, "start the policy")
         return "started"
 
-    def _stopped(self) -> Dialogue:
-        state = yield from self._state()
-        if state == State.PRIMARY_STATE_ACTIVE:
-            yield from self._change(Transition.TRANSITION_DEACTIVATE, "stop the policy")
+    async def _stopped(self) -> str:
+        if await self._state() == State.PRIMARY_STATE_ACTIVE:
+            await self._change(Transition.TRANSITION_DEACTIVATE, "stop the policy")
         return "stopped"
 
-    def _loaded(self, name: str) -> Dialogue:
-        yield from self._stopped()
-        state = yield from self._state()
-        if state == State.PRIMARY_STATE_INACTIVE:
-            yield from self._change(Transition.TRANSITION_CLEANUP, "let go of its policy")
+    async def _loaded(self, name: str) -> str:
+        await self._stopped()
+        if await self._state() == State.PRIMARY_STATE_INACTIVE:
+            await self._change(Transition.TRANSITION_CLEANUP, "let go of its policy")
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=name)
-        request = SetParameters.Request(parameters=[Parameter(name="policy", value=value)])
-        response = yield self._set_parameters, request, _TIMEOUT_S
-        if not response.results[0].successful:
-            raise RemoteError(f"policy_node refused '{name}': {response.results[0].reason}")
-        yield from self._change(Transition.TRANSITION_CONFIGURE, f"load '{name}'")
-        yield from self._change(Transition.TRANSITION_ACTIVATE, f"start '{name}'")
+        await _set_parameter(self._set_parameters, "policy", value)
+        await self._change(Transition.TRANSITION_CONFIGURE, f"load '{name}'")
+        await self._change(Transition.TRANSITION_ACTIVATE, f"start '{name}'")
         return f"'{name}' is loaded"
 
-    def _state(self) -> Generator[tuple[Client, Any, float], Any, int]:
-        response = yield self._get_state, GetState.Request(), _TIMEOUT_S
+    async def _state(self) -> int:
+        response = await _Call(self._get_state, GetState.Request(), _TIMEOUT_S)
         return int(response.current_state.id)
 
-    def _change(
-        self, transition: int, what: str
-    ) -> Generator[tuple[Client, Any, float], Any, None]:
+    async def _change(self, transition: int, what: str) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))
-        response = yield self._change_state, request, _LOAD_TIMEOUT_S
+        response = await _Call(self._change_state, request, _LOAD_TIMEOUT_S)
         if not response.success:
             raise RemoteError(f"policy_node could not {what}; its diagnostics say why")
 
 
-def _ask(client: Client, request: Any) -> Dialogue:
-    response = yield client, request, _TIMEOUT_S
-    if not response.success:
-        raise RemoteError(response.message)
-    return str(response.message)
+async def _set_parameter(client: Client, name: str, value: ParameterValue) -> None:
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    response = await _Call(client, request, _TIMEOUT_S)
+    if not response.results[0].successful:
+        node = client.srv_name.rpartition("/")[0]
+        raise RemoteError(f"{node} refused {name}: {response.results[0].reason}")

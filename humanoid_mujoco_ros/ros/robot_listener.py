@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from nav_msgs.msg import Odometry
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, peers
 from humanoid_mujoco_ros.ros.conversions import BaseReadings, JointReadings
-from humanoid_mujoco_ros.ros.pairing import Freshness, StampPairing
+from humanoid_mujoco_ros.ros.pairing import DEPTH, Freshness, StampPairing
+from humanoid_mujoco_ros.ros.shared_config import PairingConfig
 
+_BEST_EFFORT = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CHECK_PERIOD_S = 0.2
 """How often to look whether the robot is a simulation while what comes is not new."""
 _UNIT_TOLERANCE = 0.01
@@ -30,8 +35,8 @@ class RobotListener:
         posed: The robot as of the last pair.
         commanded: (n,) [N·m] by joint; stands in for efforts that the robot does not measure.
         measures_efforts: Whether the robot measured every joint's effort.
-        fault: Why the last pair was refused as not new; empty when it was not.
-        stale: How many pairs were so far.
+        fault: Why the last pair was refused as not new; None: it was not.
+        stale: How many pairs have been refused so far.
     """
 
     def __init__(
@@ -41,42 +46,43 @@ class RobotListener:
         joint_map: JointMap,
         on_state: Callable[[int], None],
         on_refused: Callable[[object], None],
-        pairing_tolerance_s: float = 0.0,
-        max_delay_s: float = 0.0,
+        pairing: PairingConfig,
+        freshness: Freshness | None = None,
     ) -> None:
         """Subscribes.
 
         Args:
-            node: Whose subscriptions.
+            node: Subscribes.
             posed: Kept up to date.
             joint_map: What the robot calls its joints.
             on_state: Takes the stamp [ns] of a new state.
             on_refused: Takes the reason why a message was refused.
-            pairing_tolerance_s: How far the stamps of a pair may differ.
-            max_delay_s: Pairs that repeat a stamp, or come so much later than others, are refused,
-                unless the robot is simulated: that one may pause and run slowly. 0: none are.
+            pairing: How far the stamps of a pair may differ.
+            freshness: Refuses pairs that are not new, unless the robot is simulated: that one may
+                pause and run slowly. None: none are refused.
         """
         self.posed = posed
         self.commanded = np.zeros(len(joint_map.robot_joints))
         self.measures_efforts = False
-        self.fault = ""
+        self.fault: str | None = None
         self.stale = 0
         self._node = node
         self._joint_map = joint_map
         self._on_state = on_state
         self._on_refused = on_refused
         self._pairing: StampPairing[tuple[int, JointReadings], tuple[int, BaseReadings]] = (
-            StampPairing(round(pairing_tolerance_s * 1e9))
+            StampPairing(round(pairing.pairing_tolerance_s * 1e9))
         )
-        self._tolerance_s = pairing_tolerance_s
-        self._freshness = Freshness(max_delay_s) if max_delay_s > 0 else None
+        self._tolerance_s = pairing.pairing_tolerance_s
+        self._freshness = freshness
         self._is_simulated = False
         self._simulation_check_s = -_CHECK_PERIOD_S
         self._stamps_ns: dict[str, int] = {}
         self._times_s: dict[str, float] = {}
         self._pair_time_s: float | None = None
-        node.create_subscription(JointState, "joint_states", self.on_joint_states, 10)
-        node.create_subscription(Odometry, "odom", self.on_odom, 10)
+        self._best_effort: set[str] = set()
+        self._subscribe(JointState, "joint_states", self.on_joint_states)
+        self._subscribe(Odometry, "odom", self.on_odom)
 
     def on_joint_states(self, message: JointState) -> None:
         """Takes the joints, unless one is missing or not finite."""
@@ -123,12 +129,30 @@ class RobotListener:
         ]
         if silent:
             return f"nothing usable comes on {' and '.join(silent)}"
-        if self.fault:
+        if self.fault is not None:
             return self.fault
         difference_s = abs(self._stamps_ns["joint_states"] - self._stamps_ns["odom"]) * 1e-9
         if difference_s <= self._tolerance_s:
             return "the robot is silent"
         return f"joint_states and odom do not pair: their stamps differ by {difference_s:g} s"
+
+    def _subscribe(self, message_type: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        """Hears reliable publishers, or, once there is another, best-effort ones too."""
+
+        def on_message(message: Any) -> None:
+            if topic not in self._best_effort:
+                callback(message)
+
+        def on_incompatible(_: object) -> None:
+            if topic not in self._best_effort:
+                self._best_effort.add(topic)
+                self._node.get_logger().info(f"{topic} comes best-effort and is heard so")
+                self._node.create_subscription(message_type, topic, callback, _BEST_EFFORT)
+
+        events = SubscriptionEventCallbacks(incompatible_qos=on_incompatible)
+        self._node.create_subscription(
+            message_type, topic, on_message, DEPTH, event_callbacks=events
+        )
 
     def _heard(self, topic: str, stamp_ns: int) -> None:
         self._stamps_ns[topic] = stamp_ns
@@ -143,7 +167,7 @@ class RobotListener:
             return
         (joints_ns, joints), (base_ns, base) = pair
         self.fault = self._find_fault(min(joints_ns, base_ns))
-        if self.fault:
+        if self.fault is not None:
             self.stale += 1
             return
         efforts = self._joint_map.signed(joints.efforts)
@@ -161,16 +185,16 @@ class RobotListener:
         self._pair_time_s = time.monotonic()
         self._on_state(stamp_ns)
 
-    def _find_fault(self, stamp_ns: int) -> str:
-        """Why a pair, as old as its older half, is not new; empty when it is."""
+    def _find_fault(self, stamp_ns: int) -> str | None:
+        """Why a pair, as old as its older half, is not new; None: it is."""
         if self._freshness is None:
-            return ""
+            return None
         now_s = time.monotonic()
         fault = self._freshness.fault(stamp_ns, now_s)
-        if fault and now_s - self._simulation_check_s >= _CHECK_PERIOD_S:
+        if fault is not None and now_s - self._simulation_check_s >= _CHECK_PERIOD_S:
             self._simulation_check_s = now_s
             self._is_simulated = peers.is_simulated(self._node)
-        return "" if self._is_simulated else fault
+        return None if self._is_simulated else fault
 
 
 def _check_finite(what: str, names: tuple[str, ...] | str, values: np.ndarray) -> None:

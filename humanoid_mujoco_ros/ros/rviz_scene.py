@@ -15,7 +15,8 @@ from visualization_msgs.msg import Marker
 from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import marker_drawing
-from humanoid_mujoco_ros.viewer.motion import JUMP_M, Trail
+from humanoid_mujoco_ros.viewer.camera import JUMP_M
+from humanoid_mujoco_ros.viewer.trail import Trail
 
 Float64Array = NDArray[np.float64]
 

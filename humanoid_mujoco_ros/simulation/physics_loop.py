@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control loop: steps the simulation in a thread of its own, in real time or in lockstep."""
+"""The control loop: steps the simulation in a thread of its own.
+
+What the two modes have in common; `RealTimeLoop` and `LockstepLoop` say when the next tick comes.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,27 @@ import math
 import threading
 import time
 import traceback
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import RobotState, Wrench
+from humanoid_mujoco_ros.simulation.inbox import Inbox
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 Float64Array = NDArray[np.float64]
 Peers = frozenset[Hashable]
 
-_POLL_S = 0.05
-"""How often a lockstep wait looks for a policy that came or went."""
-_REPEAT_S = 0.03
-"""Realtime: a state is repeated so often in slow motion, or a policy takes the robot for silent."""
+WRENCH_TIMEOUT_S = 0.2
+"""How long an external wrench acts after its last message, unless the parameter says otherwise."""
+_SHORTEST_S = 1e-3
+"""Timeouts below it would be shorter than a control period of any robot."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +39,24 @@ class LoopConfig:
 
     mode: Literal["realtime", "lockstep"] = "realtime"
     """realtime: keeps wall time and holds the last command; lockstep: waits for each command."""
-    real_time_factor: float = 1.0
+    real_time_factor: float = bounded(1.0, 1e-4, 1e4)
     """Simulated seconds per wall second (realtime)."""
-    command_timeout_s: float = 0.1
+    command_timeout_s: float = bounded(0.1, _SHORTEST_S)
     """Zero effort when no command came for so long on the steady clock (realtime)."""
-    lockstep_timeout_s: float = 5.0
+    command_wait_s: float = bounded(0.05, 0.0)
+    """Longest wait on the steady clock for a late command of a policy that answers every state:
+    a slow policy then costs time, not balance. 0: never wait, hold the last command (realtime)."""
+    lockstep_timeout_s: float = bounded(5.0, _SHORTEST_S)
     """An observation that no command answers for so long is an error (lockstep)."""
-    wrench_timeout_s: float = 0.2
+    wrench_timeout_s: float = bounded(WRENCH_TIMEOUT_S, _SHORTEST_S)
     """An external wrench ends so long after its last message, on the steady clock."""
     on_fall: Literal["reset", "stay"] = "reset"
     """What happens after a fall."""
-    fall_reset_delay_s: float = 3.0
+    fall_reset_delay_s: float = bounded(3.0, 0.0)
     """Simulated time between a fall and the reset."""
     hold_until_command: bool = True
     """Physics stands still at the first state until the first command comes (realtime)."""
-    duration_s: float = 0.0
+    duration_s: float = bounded(0.0, 0.0)
     """Simulated time after which the loop ends; 0: never."""
 
     def __post_init__(self) -> None:
@@ -57,21 +65,7 @@ class LoopConfig:
         Raises:
             ValueError: A value is out of its range.
         """
-        for name in (
-            "real_time_factor",
-            "command_timeout_s",
-            "lockstep_timeout_s",
-            "wrench_timeout_s",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 1e-4 <= self.real_time_factor <= 1e4:
-            raise ValueError(
-                f"real_time_factor must be within 0.0001 and 10000, not {self.real_time_factor}"
-            )
-        for name in ("fall_reset_delay_s", "duration_s"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -85,56 +79,53 @@ class LoopStatus:
     """Control ticks so far."""
     overruns: int = 0
     """Ticks that began more than a period late (realtime)."""
+    command_waits: int = 0
+    """Ticks that waited for a late command (realtime)."""
+    command_waited_s: float = 0.0
+    """Wall time that those ticks waited, in all."""
     divergences: int = 0
     """Resets because MuJoCo reported a bad state."""
-    last_divergence: str = ""
-    """What MuJoCo reported; empty when it never did."""
+    last_divergence: str | None = None
+    """What MuJoCo reported last; None when it never did."""
     latencies_s: tuple[float, ...] = ()
     """Time from each state to the command that followed it, since the last snapshot."""
-    error: str = ""
-    """Why the loop makes no progress; empty when all is well."""
+    error: str | None = None
+    """Why the loop makes no progress; None when all is well."""
 
 
-class PhysicsLoop:
-    """Owns the simulation once started; every method may be called from any thread."""
+class OnState(Protocol):
+    """Called in the loop's thread with each state; must return at once."""
+
+    def __call__(self, state: RobotState, *, ask: bool) -> None:
+        """Takes a state; `ask` tells whether a policy is asked for a command."""
+
+
+class PhysicsLoop(ABC):
+    """Owns the simulation once started; every public method may be called from any thread."""
 
     def __init__(
         self,
         simulation: Simulation,
         config: LoopConfig,
-        on_state: Callable[[RobotState, bool], None],
-        policies: Callable[[], Peers] = frozenset,
+        on_state: OnState,
+        policies: Callable[[], Peers],
     ) -> None:
         """Prepares the loop.
 
         Args:
-            simulation: Whom to step. Nobody else may touch it while the loop runs.
-            config: Mode, rates and timeouts.
-            on_state: Called in the loop's thread with each state and whether a policy is asked
-                for a command; must return at once.
-            policies: Identifies the policies that would answer now (lockstep).
+            simulation: The simulation to step. Nothing else may touch it while the loop runs.
+            config: Rates and timeouts.
+            on_state: Takes each state.
+            policies: Identifies the policies that would answer a state now.
         """
         self._simulation = simulation
+        self._config = config
         self._on_state = on_state
         self._policies = policies
-        self._deadline_s = math.inf
-        self._set_pace(config)
-        self._zero = np.zeros(len(simulation.robot.joints))
-        self._wake = threading.Condition(threading.RLock())
-        self._requests: deque[tuple[Future[bool], Callable[[], bool]]] = deque()
-        self._command = self._zero
-        self._command_time_s: float | None = None
-        self._command_is_fresh = False
+        self._inbox = Inbox()
         self._wrench_times_s: dict[str, float] = {}
-        self._new_wrenches: dict[str, tuple[Wrench, float]] = {}
-        self._steps_due = 0
-        self._is_reset_due = False
-        self._asked: Peers = frozenset()
-        self._asked_time_s = 0.0
         self._fall_time_ns: int | None = None
-        self._latencies_s: list[float] = []
         self._status = LoopStatus()
-        self._stopping = threading.Event()
         self._state = simulation.state()
         self._start_ns = self._state.time_ns
         self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
@@ -145,9 +136,7 @@ class PhysicsLoop:
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
-        with self._wake:
-            self._stopping.set()
-            self._wake.notify_all()
+        self._inbox.close()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -156,64 +145,65 @@ class PhysicsLoop:
         """The loop has ended: it was stopped or its duration is over."""
         return not self._thread.is_alive()
 
-    def command(self, efforts: Float64Array) -> None:
-        """Takes a command (n,) [N·m] by joint, checked by the caller."""
-        now_s = time.monotonic()
-        with self._wake:
-            if not self._command_is_fresh:
-                self._latencies_s.append(now_s - self._asked_time_s)
-            self._command = efforts
-            self._command_time_s = now_s
-            self._command_is_fresh = True
-            if self._config.mode == "lockstep":
-                self._wake.notify_all()
+    @property
+    def real_time_factor(self) -> float:
+        """Simulated seconds per wall second that the loop aims at; NaN: as fast as it can."""
+        return math.nan
+
+    def command(self, values: Float64Array) -> None:
+        """Takes a command (n,), by joint, checked by the caller; see `Simulation.step`."""
+        self._inbox.put_command(values)
 
     def push(self, link: str, wrench: Wrench) -> None:
         """Applies an external wrench to `link`, in its frame, until it times out.
 
         Raises:
             ModelError: There is no such link.
+            VectorError: The wrench is not finite or too large.
         """
-        self._simulation.tree.mount(link)  # refuses an unknown link
-        with self._wake:
-            self._new_wrenches[link] = (wrench, time.monotonic())
+        self._simulation.check_external_wrench(link, wrench)
+        self._inbox.put_wrench(link, wrench)
 
-    def pause(self, paused: bool) -> Future[bool]:
-        """Stops or resumes time; False when that was so already."""
-        return self._request(lambda: self._set_paused(paused))
+    def pause(self) -> Future[bool]:
+        """Stops time; False when it stood still already."""
+        return self._inbox.request(lambda: self._set_paused(True))
+
+    def resume(self) -> Future[bool]:
+        """Lets time run; False when it ran already."""
+        return self._inbox.request(lambda: self._set_paused(False))
 
     def step(self) -> Future[bool]:
         """Advances a paused loop by one control tick; False when it is not paused.
 
         In lockstep the tick comes as soon as the state's command is there.
         """
-        return self._request(self._single_step)
+        return self._inbox.request(self._single_step)
 
     def reset(self) -> Future[bool]:
         """Starts a new episode; in lockstep once the command under way has come."""
-        return self._request(self._reset)
-
-    @property
-    def real_time_factor(self) -> float:
-        """Simulated seconds per wall second that the loop aims at (realtime)."""
-        return self._config.real_time_factor
-
-    def set_real_time_factor(self, factor: float) -> Future[bool]:
-        """Changes the pace from now on (realtime).
-
-        Raises:
-            ValueError: The factor is out of its range.
-        """
-        config = replace(self._config, real_time_factor=factor)
-        return self._request(lambda: self._set_pace(config))
+        return self._inbox.request(self._reset)
 
     def take_status(self) -> LoopStatus:
         """The status, with the latencies collected since the last call."""
-        with self._wake:
-            latencies, self._latencies_s = self._latencies_s, []
-            return replace(self._status, latencies_s=tuple(latencies))
+        return replace(self._status, latencies_s=self._inbox.take_latencies())
 
     # What follows runs in the loop's thread.
+
+    @abstractmethod
+    def _loop(self) -> None:
+        """Publishes the first state and ticks until the inbox closes or the duration is over."""
+
+    @abstractmethod
+    def _next_command(self) -> Float64Array | None:
+        """The command (n,) of the next tick, see `Simulation.step`; None: there is none."""
+
+    @abstractmethod
+    def _step_paused(self) -> None:
+        """Makes one tick although time stands still."""
+
+    @abstractmethod
+    def _reset(self) -> bool:
+        """Starts a new episode, now or after the command under way."""
 
     def _run(self) -> None:
         try:
@@ -221,52 +211,12 @@ class PhysicsLoop:
         except Exception as error:  # or the node would go on without a robot
             traceback.print_exc()
             self._update(error=f"the simulation broke down: {type(error).__name__}: {error}")
-        self._stopping.set()
-        self._serve_requests()
+        self._inbox.close()
+        self._inbox.serve()
 
-    def _loop(self) -> None:
-        ask = self._config.mode == "realtime"
-        self._publish(ask)
-        self._deadline_s = time.monotonic() + self._period_s
-        while not self._stopping.is_set():
-            self._serve_requests()
-            if self._config.mode == "lockstep":
-                if self._status.paused and not self._steps_due and not self._is_reset_due:
-                    self._sleep(_POLL_S)
-                elif self._await_command():
-                    self._answer()
-                elif self._status.watchdog == "timeout" and self._config.duration_s:
-                    break  # nobody may be watching a run of fixed length
-            else:
-                self._wait_for_tick()
-                if self._stopping.is_set():
-                    break
-                if self._status.paused or self._is_holding():
-                    self._publish(ask=True)
-                else:
-                    self._tick()
-            duration_ns = self._config.duration_s * 1e9
-            if duration_ns and self._state.time_ns - self._start_ns >= duration_ns:
-                break
-
-    def _request(self, action: Callable[[], bool]) -> Future[bool]:
-        """Has the loop's thread run `action` between two ticks."""
-        future: Future[bool] = Future()
-        with self._wake:
-            if self._stopping.is_set():
-                future.set_exception(RuntimeError("the simulation has ended"))
-            else:
-                self._requests.append((future, action))
-                self._wake.notify_all()
-        return future
-
-    def _serve_requests(self) -> None:
-        while self._requests:
-            future, action = self._requests.popleft()
-            try:
-                future.set_result(action())
-            except Exception as error:
-                future.set_exception(error)
+    def _is_over(self) -> bool:
+        duration_ns = self._config.duration_s * 1e9
+        return duration_ns > 0 and self._state.time_ns - self._start_ns >= duration_ns
 
     def _set_paused(self, paused: bool) -> bool:
         if self._status.paused == paused:
@@ -275,49 +225,21 @@ class PhysicsLoop:
         return True
 
     def _single_step(self) -> bool:
-        if not self._status.paused:
-            return False
-        if self._config.mode == "lockstep":
-            self._steps_due += 1
-        else:
-            self._tick()
-        return True
-
-    def _reset(self) -> bool:
-        if self._config.mode == "lockstep" and self._asked and not self._status.error:
-            # The answer under way belongs to the old state; it is awaited and dropped.
-            self._is_reset_due = True
-        else:
-            self._begin_episode()
-            self._publish(ask=self._config.mode == "realtime" or bool(self._asked))
-        return True
-
-    def _answer(self) -> None:
-        """Lockstep: does what was waiting for the command."""
-        if self._is_reset_due:
-            self._is_reset_due = False
-            self._begin_episode()
-            self._publish(ask=True)
-        else:
-            self._steps_due = max(0, self._steps_due - 1)
-            self._tick()
+        if self._status.paused:
+            self._step_paused()
+        return self._status.paused
 
     def _begin_episode(self) -> None:
         self._state = self._simulation.reset()
         self._fall_time_ns = None
         self._wrench_times_s.clear()
-        with self._wake:
-            self._new_wrenches.clear()
-            self._command_is_fresh = False
-
-    def _is_holding(self) -> bool:
-        return self._config.hold_until_command and self._command_time_s is None
+        self._inbox.forget()
 
     def _tick(self) -> None:
-        efforts = self._efforts()
+        command = self._next_command()
         self._update_wrenches()
         try:
-            self._state = self._simulation.step(efforts)
+            self._state = self._simulation.step(command)
         except FloatingPointError as error:
             self._update(divergences=self._status.divergences + 1, last_divergence=str(error))
             self._begin_episode()
@@ -325,27 +247,12 @@ class PhysicsLoop:
         self._reset_after_fall()
         self._publish(ask=True)
 
-    def _efforts(self) -> Float64Array:
-        with self._wake:
-            self._command_is_fresh = False
-            efforts, time_s = self._command, self._command_time_s
-        if self._config.mode == "realtime":
-            if time_s is None:
-                return self._zero
-            if time.monotonic() - time_s > self._command_timeout_s:
-                self._update(watchdog="timeout")
-                return self._zero
-        self._update(watchdog="ok")
-        return efforts
-
     def _update_wrenches(self) -> None:
-        if not self._new_wrenches and not self._wrench_times_s:
-            return
-        with self._wake:
-            new, self._new_wrenches = self._new_wrenches, {}
-        for link, (wrench, time_s) in new.items():
+        for link, (wrench, time_s) in self._inbox.take_wrenches().items():
             self._simulation.set_external_wrench(link, wrench)
             self._wrench_times_s[link] = time_s
+        if not self._wrench_times_s:
+            return
         now_s = time.monotonic()
         for link, time_s in list(self._wrench_times_s.items()):
             if now_s - time_s > self._config.wrench_timeout_s:
@@ -362,80 +269,11 @@ class PhysicsLoop:
         if self._config.on_fall == "reset" and fallen_ns >= self._config.fall_reset_delay_s * 1e9:
             self._begin_episode()
 
-    def _await_command(self) -> bool:
-        """Lockstep: waits for the command that answers the state.
-
-        A policy that appears while the state is unanswered is asked too, so one that was restarted
-        goes on where its predecessor ended.
-
-        Returns:
-            Whether the command is there. False after a timeout, or when a request is to be served.
-        """
-        deadline_s = time.monotonic() + self._config.lockstep_timeout_s
-        while not self._stopping.is_set():
-            with self._wake:
-                if not self._command_is_fresh and not self._requests:
-                    self._wake.wait(_POLL_S)
-                if self._command_is_fresh:
-                    self._update(error="")
-                    return True
-                if self._requests:
-                    return False
-            policies = self._policies()
-            newcomers, self._asked = policies - self._asked, policies
-            if newcomers:
-                self._publish(ask=True)
-                deadline_s = time.monotonic() + self._config.lockstep_timeout_s
-            elif time.monotonic() > deadline_s:
-                self._update(
-                    watchdog="timeout" if self._command_time_s is not None else "waiting",
-                    error="lockstep: no command answered the observation within "
-                    f"{self._config.lockstep_timeout_s:g} s",
-                )
-                return False
-        return False
-
-    def _publish(self, ask: bool) -> None:
-        self._asked_time_s = time.monotonic()
-        self._on_state(self._state, ask)
-
-    def _sleep(self, duration_s: float) -> None:
-        with self._wake:
-            if not self._requests and not self._stopping.is_set():
-                self._wake.wait(duration_s)
-
-    def _wait_for_tick(self) -> None:
-        """Waits for the next tick, serving requests; in slow motion it repeats the state."""
-        while not self._stopping.is_set():
-            now_s = time.monotonic()
-            remaining_s = self._deadline_s - now_s
-            if remaining_s <= 0:
-                break
-            # Evenly spread; up to _REPEAT_S the next tick comes first.
-            interval_s = self._period_s / math.ceil(self._period_s / _REPEAT_S)
-            repeat_s = self._asked_time_s + interval_s - now_s
-            if repeat_s <= 0 and remaining_s > interval_s / 2:
-                self._publish(ask=True)
-                continue
-            self._sleep(min(remaining_s, repeat_s) if repeat_s > 0 else remaining_s)
-            self._serve_requests()
-        now_s = time.monotonic()
-        if now_s - self._deadline_s > self._period_s:
-            # Lost time is not made up for: a robot that hurries is no robot.
-            self._update(overruns=self._status.overruns + 1)
-            self._deadline_s = now_s
-        self._deadline_s += self._period_s
-
-    def _set_pace(self, config: LoopConfig) -> bool:
-        self._config = config
-        self._period_s = self._simulation.robot.control_period_s / config.real_time_factor
-        self._command_timeout_s = config.command_timeout_s / min(1.0, config.real_time_factor)
-        # The next tick is neither as far off as at the old pace, nor late because of the new one.
-        now_s = time.monotonic()
-        self._deadline_s = min(max(self._deadline_s, now_s), now_s + self._period_s)
-        return True
+    def _publish(self, *, ask: bool) -> None:
+        self._inbox.mark_asked()
+        self._on_state(self._state, ask=ask)
 
     def _update(self, **changes: object) -> None:
+        # Only this thread writes; the others read the whole snapshot at once.
         if any(getattr(self._status, name) != value for name, value in changes.items()):
-            with self._wake:
-                self._status = replace(self._status, **changes)  # type: ignore[arg-type]
+            self._status = replace(self._status, **changes)  # type: ignore[arg-type]

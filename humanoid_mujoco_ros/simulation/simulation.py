@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,32 +13,32 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy.observation import observe_data
 from humanoid_mujoco_ros.robot.link_tree import LinkMount, LinkTree
-from humanoid_mujoco_ros.robot.model import IMU_LINK, RobotModel
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
+from humanoid_mujoco_ros.simulation.drive import actuators_of
 
-HEALTHY_HEIGHT_M = (1.0, 2.0)
-"""Humanoid-v4's healthy_z_range of the root: outside, Gymnasium's humanoid has fallen."""
-HUMANOID_HEIGHT_M = 1.4
-"""Height of that humanoid's root in the model's reference pose."""
 FORWARD_REWARD_WEIGHT = 1.25
 HEALTHY_REWARD = 5.0
 CONTROL_COST_WEIGHT = 0.1
 
 Float64Array = NDArray[np.float64]
 
+_STANDARD_GRAVITY = 9.81
+_reported: set[str] = set()
 
-def healthy_height_m(robot: RobotModel) -> tuple[float, float]:
-    """Range of the root's height outside which `robot` has fallen.
 
-    Humanoid-v4's range, in proportion to the root's height in the reference pose. A root that
-    starts at or below height 0 gives no scale: such a robot never counts as fallen.
-    """
-    height = float(robot.mj.qpos0[2])
-    if height <= 0:
-        return -np.inf, np.inf
-    low, high = HEALTHY_HEIGHT_M
-    scale = height / HUMANOID_HEIGHT_M
-    return low * scale, high * scale
+def _report_once(text: str) -> None:
+    """Logs each kind of MuJoCo's warnings once."""
+    kind = text.split(" at ")[0].split("Time =")[0].strip()
+    if kind not in _reported:
+        _reported.add(kind)
+        logging.getLogger("mujoco").warning("MuJoCo: %s (said once)", kind)
+
+
+# By default MuJoCo appends each warning to a file in the user's folder.
+mujoco.set_mju_user_warning(_report_once)
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,21 @@ class SimulationConfig:
 
     seed: int = 0
     """Seed of the noise of the initial states."""
-    reset_noise_scale: float = 0.01
+    reset_noise_scale: float = bounded(0.01, 0.0)
     """Each initial position and velocity is off by up to this much (Humanoid-v4's noise)."""
     mask_cfrc_ext: bool = False
     """Observe zeros for the contact forces, as on a robot that cannot measure them."""
+    wrench_limit: float = bounded(5.0, 0.0)
+    """Largest external force on a link, in body weights of the robot, and largest torque as that
+    force on a lever of 1 m. A larger wrench is refused."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ValueError: A value is out of its range.
+        """
+        check_ranges(self)
 
 
 class Simulation:
@@ -60,19 +72,27 @@ class Simulation:
     """
 
     def __init__(self, robot: RobotModel, config: SimulationConfig | None = None) -> None:
-        """Creates the simulation in its first initial state."""
+        """Creates the simulation in its first initial state.
+
+        Attributes:
+            robot: The model.
+            config: The configuration.
+            largest_wrench: Largest force [N] and torque [N·m] of an external wrench.
+        """
         self.robot = robot
         self.config = config or SimulationConfig()
-        self._model = robot.mj
+        self._actuators = actuators_of(robot)
+        self._model = self._actuators.model
         self._data = mujoco.MjData(self._model)
         self._random = np.random.default_rng(self.config.seed)
         self._period_ns = round(robot.control_period_s * 1e9)
         # rclpy reads a time of 0 as "no clock yet", so the first state is one period old.
         self._tick = 1
         self._episode = -1
-        self._dt = self._model.opt.timestep * robot.config.steps_per_control
+        self._dt = self._model.opt.timestep * robot.card.steps_per_control
         self._x_com = 0.0
-        self._healthy_height_m = healthy_height_m(robot)
+        body_weight = float(self._model.body_subtreemass[robot.root]) * _STANDARD_GRAVITY
+        self.largest_wrench = self.config.wrench_limit * body_weight
         self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
         self._applied = np.zeros(self._model.nv)
         self._mass = self._model.body_mass[:, None]
@@ -81,9 +101,9 @@ class Simulation:
             side: (self._model.body(foot).id, self._model.sensor(sensor).adr[0])
             for side, foot, sensor in robot.foot_sensors
         }
-        self._accelerometer = slice(*self._sensor_range("imu_accelerometer"))
-        self._gyro = slice(*self._sensor_range("imu_gyro"))
-        self._imu_site = self._model.site(IMU_LINK).id
+        self._accelerometer = slice(*self._sensor_range(robot.accelerometer))
+        self._gyro = slice(*self._sensor_range(robot.gyro))
+        self._imu_site = self._model.site(robot.imu_site).id
         self.reset()
 
     @cached_property
@@ -104,6 +124,8 @@ class Simulation:
         m, d = self._model, self._data
         scale = self.config.reset_noise_scale
         mujoco.mj_resetData(m, d)
+        d.qpos[:] = self.robot.start_qpos
+        self._actuators.reset(d)
         d.qpos[:] += self._random.uniform(-scale, scale, size=m.nq)
         d.qvel[:] += self._random.uniform(-scale, scale, size=m.nv)
         mujoco.mj_forward(m, d)
@@ -121,6 +143,7 @@ class Simulation:
         """
         m, d = self._model, self._data
         mujoco.mj_resetData(m, d)
+        self._actuators.reset(d)
         d.qpos[:] = qpos
         d.qvel[:] = qvel
         mujoco.mj_forward(m, d)
@@ -128,22 +151,24 @@ class Simulation:
         self._begin_episode()
         return self.state()
 
-    def step(self, efforts: Float64Array) -> RobotState:
-        """Advances one control period with the torques held.
+    def step(self, command: Float64Array | None) -> RobotState:
+        """Advances one control period with the command held.
 
         Args:
-            efforts: (n,) [N·m] by joint; MuJoCo limits them to the motors' range.
+            command: (n,) by joint: torques [N·m], which MuJoCo limits to the motors' range, or the
+                targets [rad] of a robot with position drives. Those of passive joints are ignored.
+                None: there is no command, so motors rest, and drives do as the card says.
 
         Returns:
             The state after the step.
         """
         m, d = self._model, self._data
-        d.ctrl[self.robot.actuator_indices] = efforts / self.robot.gear
-        steps = self.robot.config.steps_per_control
+        self._actuators.command(d, command)
+        steps = self.robot.card.steps_per_control
         if self._wrenches:
-            # The wrench turns with its link, so it is applied anew before every physics step.
+            # The wrench turns with its link, so it is applied again before every physics step.
             for _ in range(steps):
-                self._apply_wrenches()
+                d.qfrc_applied[:] = self.external_forces()
                 mujoco.mj_step(m, d)
             d.qfrc_applied[:] = 0.0
         else:
@@ -165,6 +190,23 @@ class Simulation:
         self._episode_return += self._reward
         return self.state()
 
+    def check_external_wrench(self, link: str, wrench: Wrench) -> None:
+        """Refuses a wrench that must not act; may be called from any thread.
+
+        Raises:
+            ModelError: There is no such link.
+            VectorError: The force or the torque is not finite or larger than `wrench_limit` allows.
+        """
+        self.tree.mount(link)
+        for name, unit, vector in (("force", "N", wrench.force), ("torque", "N·m", wrench.torque)):
+            largest = float(np.abs(checked_vector(vector.tolist(), 3, f"external {name}")).max())
+            # The norm of 1e300 would overflow, its largest component does not.
+            if largest > self.largest_wrench or np.linalg.norm(vector) > self.largest_wrench:
+                raise VectorError(
+                    f"external {name} on {link} has a component of {largest:.4g} {unit}; all of it "
+                    f"may be {self.largest_wrench:.4g} {unit} (parameter wrench_limit)"
+                )
+
     def set_external_wrench(self, link: str, wrench: Wrench | None) -> None:
         """Lets a wrench act at the origin of `link`, expressed in its frame, until changed.
 
@@ -177,22 +219,43 @@ class Simulation:
 
         Raises:
             ModelError: There is no such link.
+            VectorError: The wrench is refused, see `check_external_wrench`.
         """
         mount = self.tree.mount(link)
         if wrench is None:
             self._wrenches.pop(link, None)
         else:
+            self.check_external_wrench(link, wrench)
             self._wrenches[link] = mount, wrench
+
+    def external_forces(self) -> Float64Array:
+        """What the external wrenches do to each degree of freedom now (nv,) [N, N·m]."""
+        m, d = self._model, self._data
+        mujoco.mj_kinematics(m, d)
+        mujoco.mj_comPos(m, d)
+        forces = np.zeros(m.nv)
+        for mount, wrench in self._wrenches.values():
+            point, axes_world = mount.pose(d)
+            self._applied[:] = 0.0
+            mujoco.mj_applyFT(
+                m,
+                d,
+                axes_world @ wrench.force,
+                axes_world @ wrench.torque,
+                point,
+                mount.body,
+                self._applied,
+            )
+            self._applied[list(mount.still_dofs)] = 0.0
+            forces += self._applied
+        return forces
 
     def state(self) -> RobotState:
         """The present state, copied."""
         d = self._data
-        # MuJoCo's own small functions: numpy's take longer than the arithmetic at this size.
-        quaternion = d.qpos[3:7].copy()
-        mujoco.mju_normalize4(quaternion)
-        to_base, velocity = np.empty(4), np.empty(3)
-        mujoco.mju_negQuat(to_base, quaternion)
-        mujoco.mju_rotVecQuat(velocity, d.qvel[:3], to_base)
+        base = self.robot.base
+        position, quaternion = base.pose(d.qpos)
+        linear, angular = base.twist(d.qpos, d.qvel, quaternion)
         return RobotState(
             time_ns=self._tick * self._period_ns,
             qpos=d.qpos.copy(),
@@ -200,15 +263,15 @@ class Simulation:
             joint_positions=d.qpos[self.robot.qpos_indices],
             joint_velocities=d.qvel[self.robot.dof_indices],
             joint_efforts=d.qfrc_actuator[self.robot.dof_indices],
-            base_position=d.qpos[:3].copy(),
+            base_position=position,
             base_quaternion_wxyz=quaternion,
-            base_linear_velocity=velocity,
-            base_angular_velocity=d.qvel[3:6].copy(),
+            base_linear_velocity=linear,
+            base_angular_velocity=angular,
             imu=self._imu(),
             foot_wrenches=self._foot_wrenches(),
             observation=self.observe(),
             reward=self._reward,
-            fallen=not self._healthy_height_m[0] < d.qpos[2] < self._healthy_height_m[1],
+            fallen=bool(self.robot.fall_rule.is_fallen(position[2], quaternion)),
             episode=self._episode,
             episode_steps=self._episode_steps,
             episode_return=self._episode_return,
@@ -237,26 +300,6 @@ class Simulation:
             mujoco.mjtWarning.mjWARN_BADQACC,
         )
         return any(warnings[kind].number for kind in kinds)
-
-    def _apply_wrenches(self) -> None:
-        m, d = self._model, self._data
-        mujoco.mj_kinematics(m, d)
-        mujoco.mj_comPos(m, d)
-        d.qfrc_applied[:] = 0.0
-        for mount, wrench in self._wrenches.values():
-            point, axes_world = mount.pose(d)
-            self._applied[:] = 0.0
-            mujoco.mj_applyFT(
-                m,
-                d,
-                axes_world @ wrench.force,
-                axes_world @ wrench.torque,
-                point,
-                mount.body,
-                self._applied,
-            )
-            self._applied[list(mount.still_dofs)] = 0.0
-            d.qfrc_applied[:] += self._applied
 
     def _sensor_range(self, name: str) -> tuple[int, int]:
         sensor = self._model.sensor(name)

@@ -1,29 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many humanoids at once: MuJoCo's Batch with pushes, delays, ramps and time limits."""
+"""N robots that learn one task: what they meet, and episodes that restart by themselves."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.training.mirror import Mirror
-from humanoid_mujoco_ros.training.tasks import Task, Transition
+from humanoid_mujoco_ros.training.batch import BatchSimulation
+from humanoid_mujoco_ros.training.task import BatchState, Task
 
 Array = NDArray[np.float64]
 
 MEAN_VELOCITY_TIME_S = 0.5
+FASTEST_M_S = 20.0
+"""Velocities of the centre of mass beyond this are cut off: a fall may tumble."""
 FOOT_CONTACT_M = 0.005
 """A foot lower than this above the ground counts as standing on it."""
-PRIVILEGED_MIRROR = Mirror.join(
-    Mirror.signs(1, -1, 1, 1, -1, 1, 1, 1, 1, -1), Mirror.swap(2), Mirror.swap(2)
-)
-"""How `VectorEnvironment.privileged` looks in a mirror."""
+PUSH_LEVEL_STEPS = (0.004, -0.008)
+"""By how much an iteration raises or lowers the level of the pushes."""
+FALLS_PER_PUSH = (0.25, 0.30)
+"""Pushes grow while fewer falls than the first come on a push, and shrink above the second."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,19 @@ class Step:
     observation: Array
     """(N, observations) of the episode that runs now: after a reset, its first."""
     privileged: Array
-    """(N, privileged) likewise, for the critic."""
+    """(N, privileged) the same for the critic."""
     reward: Array
     """(N,)"""
     failed: NDArray[np.bool_]
     """(N,) the episode ended with a fall."""
+    finished: NDArray[np.bool_]
+    """(N,) the episode ended because its task is done."""
     timed_out: NDArray[np.bool_]
     """(N,) the episode ended because its time was up."""
     last_observation: Array
     """(k, observations) of the k timed-out episodes, before their reset."""
     last_privileged: Array
-    """(k, privileged) likewise."""
+    """(k, privileged) the same for the critic."""
 
 
 class VectorEnvironment:
@@ -89,67 +90,56 @@ class VectorEnvironment:
         self.n = n
         self.push_level = 0.0
         """0 to 1: how hard the pushes are."""
+        self.fall_rate = 1.0
+        """Falls per push, smoothed over iterations."""
         self.pushes = 0
         """Pushes so far."""
         self._random = np.random.default_rng(seed)
-        self._dt = robot.control_period_s
-        self._limit_steps = max(1, round(config.episode_s / self._dt))
-        model = copy.copy(robot.mj)
-        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR  # unused here, and costly
-        self._batch = Batch(model, n, threads)
-        bind = self._batch.bind
-        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        # A force at the root's origin, world axes: it does not show in cfrc_ext.
-        self._push_force = bind("qfrc_applied")[:, :2]
-        self._cinert, self._cvel = bind("cinert"), bind("cvel")
-        self._qfrc_actuator, self._subtree_com = bind("qfrc_actuator"), bind("subtree_com")
+        task.prepare(robot, n, self._random)
+        self._period_s = robot.control_period_s
+        self._limit = max(1, round(config.episode_s / self._period_s))
+        self._simulation = simulation = BatchSimulation(robot, n, threads)
         self._feet = _foot_geoms(robot)
-        self._geom_xpos = bind("geom_xpos") if self._feet else None
         self._radii = robot.mj.geom_size[self._feet, 0]
-        self._standing = np.ones((n, 2), dtype=bool)
-        self._phase_s = np.zeros((n, 2))
-        self._age = np.zeros(n, dtype=np.int64)
         self._com = np.zeros((n, 2))
-        self._mean_velocity = np.zeros((n, 2))
-        self._previous_action = np.zeros((n, robot.mj.nu))
-        self._delayed = np.zeros(n, dtype=bool)
-        self._ramp_s = np.zeros(n)
-        self._force = np.zeros((n, 2))
-        self._push_left = np.zeros(n)
-        self._push_in = np.zeros(n)
-        self._push_duration = np.zeros(n)
+        self._left = np.full(n, self._limit)
         self._is_pushed = np.zeros(n, dtype=bool)
+        self.state = replace(
+            BatchState.still(robot, n),
+            qpos=simulation.qpos,
+            qvel=simulation.qvel,
+            cinert=simulation.cinert,
+            cvel=simulation.cvel,
+            qfrc_actuator=simulation.qfrc_actuator,
+            age=simulation.age,
+        )
 
     def reset(self) -> tuple[Array, Array]:
-        """Starts all episodes, at different ages; returns observation and privileged."""
-        self._restart(np.arange(self.n))
-        self._age[:] = self._random.integers(0, self._limit_steps, self.n)
+        """Starts all episodes, to end at different times; returns observation and privileged."""
+        everyone = np.arange(self.n)
+        self._restart(everyone, *self.task.start(everyone))
+        self._left[:] -= self._random.integers(0, self._limit, self.n)
+        return self.observe(), self.privileged()
+
+    def set_state(self, qpos: Array, qvel: Array) -> tuple[Array, Array]:
+        """Starts all episodes from given states; returns observation and privileged.
+
+        Args:
+            qpos: (nq,) or (N, nq) [m, rad].
+            qvel: (nv,) or (N, nv) [m/s, rad/s].
+        """
+        everyone = np.arange(self.n)
+        self.task.start(everyone)
+        self._restart(everyone, qpos, qvel)
         return self.observe(), self.privileged()
 
     def observe(self) -> Array:
         """(N, observations) what the task's policy reads; a new array."""
-        return self.task.observe(
-            self._qpos, self._qvel, self._cinert, self._cvel, self._qfrc_actuator
-        )
+        return self.task.observe(self.state)
 
     def privileged(self) -> Array:
-        """(N, 14) for the critic: push, next push, delay, ramp, drift, feet on the ground."""
-        active = self._push_left > 0
-        scale = 1.0 / 200.0
-        ramp = np.where(self._ramp_s > 0, np.maximum(self._ramp_s - self._age * self._dt, 0), 0)
-        return np.column_stack(
-            (
-                self._force * (active * scale)[:, None],
-                np.where(active, self._push_left, 0.0) * 5.0,
-                np.where(active[:, None], 0.0, self._force * scale),
-                np.where(active, 0.0, np.minimum(self._push_in, 2.0)),
-                self._delayed,
-                ramp * 10.0,
-                self._mean_velocity,
-                self._standing,
-                2.0 * np.minimum(self._phase_s, 1.0),
-            )
-        )
+        """(N, privileged) what the task shows the critic; a new array."""
+        return self.task.privileged(self.state)
 
     def step(self, action: Array) -> Step:
         """Runs one control period.
@@ -157,87 +147,99 @@ class VectorEnvironment:
         Args:
             action: (N, nu) control signals by actuator, within the actuators' range.
         """
-        applied = np.where(self._delayed[:, None], self._previous_action, action)
-        ramping = self._age * self._dt < self._ramp_s
-        if ramping.any():
-            share = self._age[ramping] * self._dt / self._ramp_s[ramping]
-            applied[ramping] *= share[:, None]
-        self._ctrl[:] = applied
-        self._previous_action = action
-        self._advance_pushes()
-        self._batch.step(nstep=self.robot.config.steps_per_control)
-        self._age += 1
-        com = self._subtree_com[:, 1, :2].copy()
-        velocity = np.clip((com - self._com) / self._dt, -20.0, 20.0)
-        self._com = com
-        self._mean_velocity += (velocity - self._mean_velocity) * (self._dt / MEAN_VELOCITY_TIME_S)
+        simulation, state, task = self._simulation, self.state, self.task
+        self.pushes += int((simulation.age == simulation.push_from).sum())
+        simulation.step(action)
+        self._left -= 1
+        state.previous_action, state.action = state.action, action.copy()
+        self._follow_body()
         self._follow_feet()
-        single = self._standing[:, 0] != self._standing[:, 1]
-        transition = Transition(
-            self._qpos,
-            self._qvel,
-            action,
-            velocity,
-            self._mean_velocity,
-            np.where(single, self._phase_s.min(axis=1), 0.0),
-        )
-        reward = self.task.reward(transition)
-        failed = self.task.failed(self._qpos)
-        timed_out = (self._age >= self._limit_steps) & ~failed
+        self._plan_pushes(np.flatnonzero(simulation.age == simulation.push_until))
+        self._follow_conditions()
+        task.advance(state)
+        reward = task.reward(state)
+        failed = task.failed(state)
+        finished = task.finished(state) & ~failed
+        timed_out = (self._left <= 0) & ~failed & ~finished
         observed, privileged = self.observe(), self.privileged()
         last = observed[timed_out], privileged[timed_out]
-        ended = np.flatnonzero(failed | timed_out)
+        ended = np.flatnonzero(failed | finished | timed_out)
         if ended.size:
-            self._restart(ended)
+            self._restart(ended, *task.start(ended))
             observed, privileged = self.observe(), self.privileged()
-        return Step(observed, privileged, reward, failed, timed_out, *last)
+        return Step(observed, privileged, reward, failed, finished, timed_out, *last)
+
+    def adapt_pushes(self, falls_per_push: float) -> None:
+        """Moves the level of the pushes after an iteration."""
+        self.fall_rate += 0.1 * (min(falls_per_push, 2.0) - self.fall_rate)
+        (few, many), (up, down) = FALLS_PER_PUSH, PUSH_LEVEL_STEPS
+        change = 0.0
+        if self.fall_rate < few and self.task.pushes_may_grow:
+            change = up
+        elif self.fall_rate > many:
+            change = down
+        self.push_level = min(max(self.push_level + change, 0.0), 1.0)
+
+    def _follow_body(self) -> None:
+        state, period = self.state, self._period_s
+        com = self._simulation.subtree_com[:, 1, :2].copy()
+        velocity = np.clip((com - self._com) / period, -FASTEST_M_S, FASTEST_M_S)
+        self._com = com
+        state.com_velocity = velocity
+        state.mean_velocity += (velocity - state.mean_velocity) * (period / MEAN_VELOCITY_TIME_S)
 
     def _follow_feet(self) -> None:
-        """How long each foot has been on the ground or in the air."""
-        if self._geom_xpos is None:
+        """How high each foot is, and how long it has been on the ground or in the air."""
+        if not self._feet:
             return
-        standing = self._geom_xpos[:, self._feet, 2] - self._radii < FOOT_CONTACT_M
-        self._phase_s = np.where(standing == self._standing, self._phase_s + self._dt, 0.0)
-        self._standing = standing
+        state = self.state
+        state.foot_height_m = self._simulation.geom_xpos[:, self._feet, 2] - self._radii
+        standing = state.foot_height_m < FOOT_CONTACT_M
+        stays = standing == state.standing
+        state.phase_s = np.where(stays, state.phase_s + self._period_s, 0.0)
+        state.standing = standing
 
-    def _advance_pushes(self) -> None:
-        starts = (self._push_left <= 0) & (self._push_in <= 0) & self._is_pushed
-        self._push_left[starts] = self._push_duration[starts]
-        self.pushes += int(starts.sum())
-        active = self._push_left > 0
-        self._push_force[:] = np.where(active[:, None], self._force, 0.0)
-        self._push_left[active] -= self._dt
-        self._push_in[~active] -= self._dt
-        ends = np.flatnonzero(active & (self._push_left <= 1e-9))
-        self._push_left[ends] = 0.0
-        self._plan_push(ends)
+    def _follow_conditions(self) -> None:
+        """Pushes, delay and ramp, as the next control period finds them."""
+        simulation, state, period = self._simulation, self.state, self._period_s
+        active = simulation.is_pushed
+        coming = simulation.push_from - simulation.age
+        state.push_n = simulation.push_n.copy()
+        state.push_in_s = np.where(self._is_pushed, np.maximum(coming, 0) * period, np.inf)
+        left = simulation.push_until - simulation.age
+        state.push_left_s = np.where(active, left * period, 0.0)
+        state.is_late = simulation.late > 0
+        state.ramp_left_s = np.maximum(simulation.ramp_s - simulation.age * period, 0.0)
 
-    def _plan_push(self, ids: NDArray[np.intp]) -> None:
-        config, k = self.config, ids.size
+    def _plan_pushes(self, ids: NDArray[np.intp]) -> None:
+        config, k, random = self.config, ids.size, self._random
         largest = config.push_start_n + config.push_range_n * self.push_level
-        heading = self._random.uniform(-np.pi, np.pi, k)
-        force = largest * self._random.uniform(0.2, 1.0, k) * self._is_pushed[ids]
-        self._force[ids] = force[:, None] * np.column_stack((np.cos(heading), np.sin(heading)))
-        self._push_duration[ids] = self._random.uniform(*config.push_duration_s, k)
-        self._push_in[ids] = self._random.uniform(*config.push_interval_s, k)
+        heading = random.uniform(-np.pi, np.pi, k)
+        force = largest * random.uniform(0.2, 1.0, k) * self._is_pushed[ids]
+        duration_s = random.uniform(*config.push_duration_s, k)
+        wait_s = np.where(self._is_pushed[ids], random.uniform(*config.push_interval_s, k), np.inf)
+        direction = np.column_stack((np.cos(heading), np.sin(heading)))
+        self._simulation.plan_push(ids, force[:, None] * direction, wait_s, duration_s)
 
-    def _restart(self, ids: NDArray[np.intp]) -> None:
-        config, k = self.config, ids.size
-        self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._qpos[ids], self._qvel[ids] = self.task.reset(self.robot, self._random, k)
-        self._batch.forward(ids)
-        self._age[ids] = 0
-        self._com[ids] = self._subtree_com[ids, 1, :2]
-        self._mean_velocity[ids] = 0.0
-        self._previous_action[ids] = 0.0
-        self._standing[ids] = True
-        self._phase_s[ids] = 0.0
-        self._delayed[ids] = self._random.random(k) < config.delayed_fraction
-        has_ramp = self._random.random(k) < config.ramp_fraction
-        self._ramp_s[ids] = np.where(has_ramp, self._random.uniform(*config.ramp_s, k), 0.0)
-        self._is_pushed[ids] = self._random.random(k) >= config.unpushed_fraction
-        self._push_left[ids] = 0.0
-        self._plan_push(ids)
+    def _restart(self, ids: NDArray[np.intp], qpos: Array, qvel: Array) -> None:
+        """Starts the episodes `ids` from states (k, nq) and (k, nv)."""
+        config, k, random = self.config, ids.size, self._random
+        simulation, state = self._simulation, self.state
+        late = random.random(k) < config.delayed_fraction
+        has_ramp = random.random(k) < config.ramp_fraction
+        ramp_s = np.where(has_ramp, random.uniform(*config.ramp_s, k), 0.0)
+        simulation.start(ids, qpos, qvel, late, ramp_s)
+        self._left[ids] = self._limit
+        self._com[ids] = simulation.subtree_com[ids, 1, :2]
+        self._is_pushed[ids] = random.random(k) >= config.unpushed_fraction
+        self._plan_pushes(ids)
+        state.action[ids] = state.previous_action[ids] = 0.0
+        state.com_velocity[ids] = state.mean_velocity[ids] = 0.0
+        if self._feet:
+            height = simulation.geom_xpos[ids][:, self._feet, 2]
+            state.foot_height_m[ids] = height - self._radii
+        state.standing[ids], state.phase_s[ids] = True, 0.0
+        self._follow_conditions()
 
 
 def _foot_geoms(robot: RobotModel) -> list[int]:

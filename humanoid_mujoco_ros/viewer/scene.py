@@ -10,11 +10,13 @@ import numpy as np
 import viser
 from numpy.typing import ArrayLike, NDArray
 
+from humanoid_mujoco_ros.interaction.arrow import Arrow
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
-from humanoid_mujoco_ros.viewer.arrows import PUSH_MIN_LENGTH_M, Arrow
-from humanoid_mujoco_ros.viewer.motion import FollowPoint, Trail
+from humanoid_mujoco_ros.viewer.camera import FollowPoint
+from humanoid_mujoco_ros.viewer.force_arrows import HIDDEN_BELOW_GROUND, ForceArrows
+from humanoid_mujoco_ros.viewer.trail import Trail
 
 Float64Array = NDArray[np.float64]
 
@@ -26,10 +28,7 @@ _SKY = np.array([206.0, 222.0, 240.0])
 _HORIZON = np.array([244.0, 247.0, 250.0])
 _FLOOR = (226, 231, 237)
 _GRID_SECTION_M = 2.0
-_CONTACT_COLOR = (38, 166, 91)
-_FORCE_COLOR = (220, 40, 60)
 _TRAIL_COLOR = (40, 95, 200)
-_HIDDEN_BELOW_GROUND = np.array([[[0.0, 0.0, -100.0], [0.0, 0.0, -100.1]]])
 
 
 @dataclass
@@ -57,64 +56,15 @@ class Scene:
         self.options = SceneOptions()
         self._server = server
         self._trail = Trail()
-        self._batches = shapes.batches(robot)
         _light(server)
-        api = server.scene
-        self._grid = api.add_grid(
-            "/floor",
-            width=60.0,
-            height=60.0,
-            cell_size=0.5,
-            cell_thickness=1.0,
-            cell_color=(205, 212, 221),
-            section_size=_GRID_SECTION_M,
-            section_thickness=1.4,
-            section_color=(172, 182, 196),
-            plane_color=_FLOOR,
-            plane_opacity=1.0,
-            shadow_opacity=0.25,
-            fade_distance=32.0,
-            fade_strength=1.5,
-        )
+        self._grid = _floor(server.scene)
         posed = PosedModel(robot)
-        self.batch_handles: list[tuple[shapes.Batch, viser.BatchedMeshHandle]] = []
-        for batch in self._batches:
-            positions, quaternions = batch.poses(posed)
-            handle = api.add_batched_meshes_simple(
-                f"/robot/{batch.name}",
-                batch.mesh.vertices,
-                batch.mesh.faces,
-                batched_positions=positions,
-                batched_wxyzs=quaternions,
-                batched_scales=batch.scales,
-                batched_colors=batch.colors,
-                lod="off",
-            )
-            self.batch_handles.append((batch, handle))
-        self._contacts = api.add_arrows(
-            "/contacts",
-            np.repeat(_HIDDEN_BELOW_GROUND, 2, axis=0),
-            _CONTACT_COLOR,
-            shaft_radius=0.014,
-            head_radius=0.036,
-            head_length=0.08,
-        )
-        self._force = api.add_arrows(
-            "/force",
-            _HIDDEN_BELOW_GROUND,
-            _FORCE_COLOR,
-            shaft_radius=0.02,
-            head_radius=0.05,
-            head_length=0.11,
-        )
-        self._newtons = api.add_label(
-            "/newtons", "", visible=False, anchor="bottom-center", font_screen_scale=1.3
-        )
-        self._spring = api.add_line_segments(
-            "/spring", _HIDDEN_BELOW_GROUND, _FORCE_COLOR, thickness=0.008
-        )
-        self._trail_line = api.add_line_segments(
-            "/trail", _HIDDEN_BELOW_GROUND, _TRAIL_COLOR, thickness=0.03
+        self.batch_handles = [
+            (batch, _add_batch(server.scene, batch, posed)) for batch in shapes.batches(robot)
+        ]
+        self._forces = ForceArrows(server.scene)
+        self._trail_line = server.scene.add_line_segments(
+            "/trail", HIDDEN_BELOW_GROUND, _TRAIL_COLOR, thickness=0.03
         )
 
     def show(
@@ -142,9 +92,10 @@ class Scene:
                 positions, quaternions = batch.poses(posed)
                 handle.batched_positions = (positions - origin).astype(np.float32)
                 handle.batched_wxyzs = quaternions.astype(np.float32)
-            # The floor is the same all over: it moves back by whole sections unseen.
+            # The floor looks the same everywhere: nobody sees it move back by whole sections.
             self._grid.position = (*(-np.mod(origin[:2], _GRID_SECTION_M)), 0.0)
-            self._show_arrows(contacts, force, target)
+            shown = contacts if self.options.contacts else ()
+            self._forces.show(shown, force, target, origin)
             self._show_trail(base, has_jumped)
 
     def to_odom(self, point: ArrayLike) -> Float64Array:
@@ -155,29 +106,6 @@ class Scene:
         """Forgets where the robot went."""
         self._trail.clear()
         self._trail_line.visible = False
-
-    def _show_arrows(
-        self, contacts: Sequence[Arrow], force: Arrow | None, target: Float64Array | None
-    ) -> None:
-        origin = self.follow.position
-        segments = np.repeat(_HIDDEN_BELOW_GROUND, 2, axis=0)
-        if self.options.contacts:
-            for i, arrow in enumerate(contacts[:2]):
-                segments[i] = arrow.segment() - origin
-        self._contacts.points = segments.astype(np.float32)
-        self._newtons.visible = force is not None
-        if force is None:
-            self._force.points = _HIDDEN_BELOW_GROUND.astype(np.float32)
-        else:
-            segment = force.segment(PUSH_MIN_LENGTH_M) - origin
-            self._force.points = segment[None].astype(np.float32)
-            self._newtons.position = segment[1] + [0.0, 0.0, 0.06]
-            self._newtons.text = f"{force.newtons:.0f} N"
-        if force is None or target is None:
-            self._spring.points = _HIDDEN_BELOW_GROUND.astype(np.float32)
-        else:
-            line = np.stack((force.start, target)) - origin
-            self._spring.points = line[None].astype(np.float32)
 
     def _show_trail(self, base: Float64Array, has_jumped: bool) -> None:
         if has_jumped:
@@ -194,6 +122,41 @@ class Scene:
         self._trail_line.visible = self.options.trail and not self._trail.is_empty
         x, y, _ = self.follow.position
         self._trail_line.position = (-x, -y, 0.004)
+
+
+def _floor(api: viser.SceneApi) -> viser.GridHandle:
+    return api.add_grid(
+        "/floor",
+        width=60.0,
+        height=60.0,
+        cell_size=0.5,
+        cell_thickness=1.0,
+        cell_color=(205, 212, 221),
+        section_size=_GRID_SECTION_M,
+        section_thickness=1.4,
+        section_color=(172, 182, 196),
+        plane_color=_FLOOR,
+        plane_opacity=1.0,
+        shadow_opacity=0.25,
+        fade_distance=32.0,
+        fade_strength=1.5,
+    )
+
+
+def _add_batch(
+    api: viser.SceneApi, batch: shapes.Batch, posed: PosedModel
+) -> viser.BatchedMeshHandle:
+    positions, quaternions = batch.poses(posed)
+    return api.add_batched_meshes_simple(
+        f"/robot/{batch.name}",
+        np.asarray(batch.mesh.vertices, dtype=np.float32),
+        np.asarray(batch.mesh.faces, dtype=np.uint32),
+        batched_positions=positions,
+        batched_wxyzs=quaternions,
+        batched_scales=batch.scales,
+        batched_colors=batch.colors,
+        lod="off",
+    )
 
 
 def _light(server: viser.ViserServer) -> None:

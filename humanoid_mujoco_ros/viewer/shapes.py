@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
+import trimesh
+from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 
 Float64Array = NDArray[np.float64]
+Color = tuple[int, int, int]
 
 SEGMENTS = 32
 """Corners of a round mesh; spheres and cylinders share them, so that capsules have no seam."""
@@ -22,33 +25,10 @@ SEGMENTS = 32
 _SHELL = (232, 236, 242)
 _ACCENT = (232, 84, 16)
 _DARK = (62, 70, 84)
-PALETTE = {
-    "torso": _SHELL,
-    "lwaist": _DARK,
-    "pelvis": _SHELL,
-    "right_thigh": _ACCENT,
-    "left_thigh": _ACCENT,
-    "right_shin": _SHELL,
-    "left_shin": _SHELL,
-    "right_foot": _DARK,
-    "left_foot": _DARK,
-    "right_upper_arm": _ACCENT,
-    "left_upper_arm": _ACCENT,
-    "right_lower_arm": _SHELL,
-    "left_lower_arm": _SHELL,
-}
-"""Colours of Gymnasium's humanoid by body, where the model itself has one for everything."""
-_GEOM_COLORS = {"uwaist": _DARK, "right_hand": _DARK, "left_hand": _DARK}
 
 
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """Triangles."""
-
-    vertices: NDArray[np.float32]
-    """(v, 3) [m]."""
-    faces: NDArray[np.uint32]
-    """(f, 3) indices of vertices, counter-clockwise seen from outside."""
+class ShapeError(ValueError):
+    """There is no such shape; the message says which there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +37,7 @@ class Batch:
 
     name: str
     """Kind of the mesh."""
-    mesh: Mesh
+    mesh: trimesh.Trimesh
     """What every instance looks like at scale one."""
     geoms: NDArray[np.intp]
     """(n,) MuJoCo's id of each instance's geom."""
@@ -71,6 +51,16 @@ class Batch:
     """(n, 3) of the mesh along its own axes."""
     colors: NDArray[np.uint8]
     """(n, 3) red, green, blue."""
+
+    def geom(self, instance: int | None) -> int:
+        """MuJoCo's id of an instance's geom.
+
+        Raises:
+            ShapeError: There is no such instance.
+        """
+        if instance is None or not 0 <= instance < len(self.geoms):
+            raise ShapeError(f"'{self.name}' has {len(self.geoms)} instances, no {instance}")
+        return int(self.geoms[instance])
 
     def poses(self, posed: PosedModel) -> tuple[Float64Array, Float64Array]:
         """Positions (n, 3) [m] and quaternions (n, 4) of the instances in the world."""
@@ -90,9 +80,7 @@ def batches(robot: RobotModel) -> list[Batch]:
     m = robot.mj
     meshes = {"sphere": sphere(), "tube": tube(), "disc": disc(), "box": box()}
     parts: dict[str, list[tuple[int, Float64Array, Float64Array]]] = defaultdict(list)
-    for geom in range(m.ngeom):
-        if m.geom_bodyid[geom] == 0 or m.geom_rgba[geom, 3] == 0:
-            continue
+    for geom in _visible_geoms(m):
         size = m.geom_size[geom]
         match mujoco.mjtGeom(m.geom_type[geom]):
             case mujoco.mjtGeom.mjGEOM_SPHERE:
@@ -113,11 +101,20 @@ def batches(robot: RobotModel) -> list[Batch]:
                 name = f"mesh_{m.geom_dataid[geom]}"
                 meshes.setdefault(name, _model_mesh(m, m.geom_dataid[geom]))
                 parts[name].append((geom, np.zeros(3), np.ones(3)))
-    return [_batch(m, name, meshes[name], instances) for name, instances in parts.items()]
+    colors = _colors(m)
+    return [_batch(m, name, meshes[name], colors, instances) for name, instances in parts.items()]
+
+
+def _visible_geoms(m: mujoco.MjModel) -> list[int]:
+    return [g for g in range(m.ngeom) if m.geom_bodyid[g] != 0 and m.geom_rgba[g, 3] != 0]
 
 
 def _batch(
-    m: mujoco.MjModel, name: str, mesh: Mesh, parts: list[tuple[int, Float64Array, Float64Array]]
+    m: mujoco.MjModel,
+    name: str,
+    mesh: trimesh.Trimesh,
+    colors: Mapping[int, Color],
+    parts: Sequence[tuple[int, Float64Array, Float64Array]],
 ) -> Batch:
     geoms = np.array([geom for geom, _, _ in parts], dtype=np.intp)
     offsets = np.array([offset for _, offset, _ in parts])
@@ -130,16 +127,31 @@ def _batch(
         positions=m.geom_pos[geoms] + rotation.rotate(quaternions, offsets),
         quaternions=quaternions,
         scales=np.array([scale for _, _, scale in parts]),
-        colors=np.array([color(m, geom) for geom in geoms], dtype=np.uint8),
+        colors=np.array([colors[geom] for geom in geoms], dtype=np.uint8),
     )
 
 
-def color(m: mujoco.MjModel, geom: int) -> tuple[int, int, int]:
-    """Colour of a geom: the palette's for a body of Gymnasium's humanoid, else the model's."""
-    body = m.body(m.geom_bodyid[geom]).name
-    is_gymnasium_humanoid = all(m.body(i).name in PALETTE for i in range(1, m.nbody))
-    if is_gymnasium_humanoid:
-        return _GEOM_COLORS.get(m.geom(geom).name, PALETTE[body])
+def _colors(m: mujoco.MjModel) -> dict[int, Color]:
+    """Geom → colour: the model's, or, where it has one for everything, two along each limb.
+
+    Then the bodies at the ends of the limbs are dark.
+    """
+    geoms = _visible_geoms(m)
+    own = {geom: _own_color(m, geom) for geom in geoms}
+    if len(set(own.values())) > 1:
+        return own
+    depth = np.zeros(m.nbody, dtype=int)
+    for body in range(1, m.nbody):  # a parent comes before its children
+        depth[body] = depth[m.body_parentid[body]] + 1
+    parents = set(m.body_parentid.tolist())
+    by_body = [
+        (_SHELL, _ACCENT)[(depth[body] - 1) % 2] if body in parents else _DARK
+        for body in range(m.nbody)
+    ]
+    return {geom: by_body[m.geom_bodyid[geom]] for geom in geoms}
+
+
+def _own_color(m: mujoco.MjModel, geom: int) -> Color:
     material = m.geom_matid[geom]
     rgba = m.mat_rgba[material] if material >= 0 else m.geom_rgba[geom]
     red, green, blue = np.round(255 * rgba[:3]).astype(int).tolist()
@@ -147,7 +159,9 @@ def color(m: mujoco.MjModel, geom: int) -> tuple[int, int, int]:
 
 
 def snap_to_surface(m: mujoco.MjModel, geom: int, point_in_geom: Float64Array) -> Float64Array:
-    """The point of a sphere's or capsule's surface nearest to a point; of other geoms, the point.
+    """The point of a sphere's or capsule's surface nearest to a point.
+
+    Of other geoms it is the nearest point of the box around them.
 
     A browser shows the robot as it was some frames ago, so a point clicked on a moving robot comes
     to lie off the surface.
@@ -159,7 +173,8 @@ def snap_to_surface(m: mujoco.MjModel, geom: int, point_in_geom: Float64Array) -
     """
     kind, size = mujoco.mjtGeom(m.geom_type[geom]), m.geom_size[geom]
     if kind not in (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE):
-        return point_in_geom
+        center, half_size = m.geom_aabb[geom, :3], m.geom_aabb[geom, 3:]
+        return np.clip(point_in_geom, center - half_size, center + half_size)
     half_length = size[1] if kind == mujoco.mjtGeom.mjGEOM_CAPSULE else 0.0
     axis_point = np.array([0.0, 0.0, np.clip(point_in_geom[2], -half_length, half_length)])
     direction = point_in_geom - axis_point
@@ -170,83 +185,43 @@ def snap_to_surface(m: mujoco.MjModel, geom: int, point_in_geom: Float64Array) -
     return surface
 
 
-def sphere() -> Mesh:
+def sphere() -> trimesh.Trimesh:
     """A sphere of radius one, its poles on the z axis."""
-    rings = SEGMENTS // 2
-    polar = np.linspace(0.0, np.pi, rings + 1)
-    azimuth = np.linspace(0.0, 2 * np.pi, SEGMENTS, endpoint=False)
-    radius, z = np.sin(polar)[1:-1, None], np.cos(polar)[1:-1, None]
-    middle = np.stack(
-        (
-            radius * np.cos(azimuth),
-            radius * np.sin(azimuth),
-            np.broadcast_to(z, (rings - 1, SEGMENTS)),
-        ),
-        axis=-1,
-    ).reshape(-1, 3)
-    north, south = len(middle), len(middle) + 1
-    faces = list(_strip(rings - 1))
-    last = (rings - 2) * SEGMENTS
-    for i in range(SEGMENTS):
-        j = (i + 1) % SEGMENTS
-        faces += [(north, i, j), (south, last + j, last + i)]
-    return _mesh(np.vstack((middle, [0, 0, 1], [0, 0, -1])), faces)
+    polar = np.linspace(0.0, np.pi, SEGMENTS // 2 + 1)
+    return _revolved(np.stack((np.sin(polar), -np.cos(polar)), axis=-1))
 
 
-def tube() -> Mesh:
+def tube() -> trimesh.Trimesh:
     """An open cylinder of radius one from z = -1 to 1."""
-    circle = _circle()
-    top, bottom = circle + np.array([0, 0, 1]), circle - np.array([0, 0, 1])
-    return _mesh(np.vstack((top, bottom)), list(_strip(2)))
+    return _revolved([[1.0, -1.0], [1.0, 1.0]])
 
 
-def disc() -> Mesh:
+def disc() -> trimesh.Trimesh:
     """A disc of radius one with two faces, in z = 0."""
-    faces = []
-    for i in range(SEGMENTS):
-        j = (i + 1) % SEGMENTS
-        faces += [(SEGMENTS, i, j), (2 * SEGMENTS + 1, SEGMENTS + 1 + j, SEGMENTS + 1 + i)]
-    side = np.vstack((_circle(), np.zeros(3)))
-    return _mesh(np.vstack((side, side)), faces)
+    front = _revolved([[0.0, 0.0], [1.0, 0.0]])
+    back = front.copy()
+    back.invert()
+    return trimesh.Trimesh(
+        np.vstack((front.vertices, back.vertices)),
+        np.vstack((front.faces, back.faces + len(front.vertices))),
+        process=False,
+    )
 
 
-def box() -> Mesh:
-    """A box from -1 to 1 along each axis."""
-    vertices: list[Float64Array] = []
-    faces: list[tuple[int, int, int]] = []
-    for axis in range(3):
-        for sign in (1.0, -1.0):
-            u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
-            normal = sign * np.eye(3)[axis]
-            start = len(vertices)
-            vertices += [
-                normal + a * u * sign + b * v for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))
-            ]
-            faces += [(start, start + 1, start + 2), (start, start + 2, start + 3)]
-    return _mesh(np.array(vertices), faces)
+def box() -> trimesh.Trimesh:
+    """A box from -1 to 1 along each axis, with sharp edges."""
+    mesh: trimesh.Trimesh = trimesh.creation.box(extents=(2.0, 2.0, 2.0))
+    mesh.unmerge_vertices()
+    return mesh
 
 
-def _circle() -> Float64Array:
-    angle = np.linspace(0.0, 2 * np.pi, SEGMENTS, endpoint=False)
-    return np.stack((np.cos(angle), np.sin(angle), np.zeros(SEGMENTS)), axis=-1)
+def _revolved(profile: ArrayLike) -> trimesh.Trimesh:
+    """The surface that a line (n, 2) of radius and z sweeps around the z axis."""
+    mesh: trimesh.Trimesh = trimesh.creation.revolve(profile, sections=SEGMENTS)
+    return mesh
 
 
-def _strip(rings: int) -> list[tuple[int, int, int]]:
-    """Faces between neighbouring rings of SEGMENTS vertices, the first ring on top."""
-    faces = []
-    for ring in range(rings - 1):
-        for i in range(SEGMENTS):
-            j = (i + 1) % SEGMENTS
-            upper, lower = ring * SEGMENTS, (ring + 1) * SEGMENTS
-            faces += [(upper + i, lower + i, lower + j), (upper + i, lower + j, upper + j)]
-    return faces
-
-
-def _mesh(vertices: Float64Array, faces: list[tuple[int, int, int]]) -> Mesh:
-    return Mesh(vertices.astype(np.float32), np.array(faces, dtype=np.uint32))
-
-
-def _model_mesh(m: mujoco.MjModel, mesh: int) -> Mesh:
+def _model_mesh(m: mujoco.MjModel, mesh: int) -> trimesh.Trimesh:
     vertices = slice(m.mesh_vertadr[mesh], m.mesh_vertadr[mesh] + m.mesh_vertnum[mesh])
     faces = slice(m.mesh_faceadr[mesh], m.mesh_faceadr[mesh] + m.mesh_facenum[mesh])
-    return Mesh(m.mesh_vert[vertices].astype(np.float32), m.mesh_face[faces].astype(np.uint32))
+    return trimesh.Trimesh(m.mesh_vert[vertices], m.mesh_face[faces], process=False)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,17 @@ def write(
     storage: StoragePlugin = StoragePlugin.MCAP,
     without: Collection[str] = (),
     namespace: str = "",
+    duration_s: float = DURATION_S,
+    **options: Any,
 ) -> None:
-    """Writes the run: it walks, is pushed twice, falls, lies, is put back and walks on."""
+    """Writes the run: it walks, is pushed twice, falls, lies, is put back and walks on.
+
+    The options are those of `Robot`.
+    """
     with Writer(path, version=9, storage_plugin=storage) as bag:
-        robot = Robot(bag, without, namespace)
+        robot = Robot(bag, without, namespace, **options)
         robot.latch()
-        for tick in range(round(DURATION_S * 1e9) // PERIOD_NS + 1):
+        for tick in range(round(duration_s * 1e9) // PERIOD_NS + 1):
             robot.tick(tick)
 
 
@@ -93,10 +98,36 @@ def qos(latched: bool = False) -> Qos:
     )
 
 
-class Robot:
-    """Publishes into a bag."""
+def robot_time_ns(tick: int) -> int:
+    """The robot's clock began long before the recording."""
+    return 5_000_000_000 + tick * PERIOD_NS
 
-    def __init__(self, bag: Writer, without: Collection[str], namespace: str) -> None:
+
+class Robot:
+    """Publishes into a bag.
+
+    Args:
+        bag: Open for writing.
+        without: Topics to leave out.
+        namespace: Of the robot.
+        stamp_ns: Tick → the stamp of the states.
+        scale: Size of the robot.
+        edit: Topic, tick and message → the message to write instead, the bytes of one, or None.
+    """
+
+    def __init__(
+        self,
+        bag: Writer,
+        without: Collection[str] = (),
+        namespace: str = "",
+        stamp_ns: Callable[[int], int] = robot_time_ns,
+        scale: float = 1.0,
+        edit: Callable[[str, int, Any], Any] = lambda topic, tick, content: content,
+    ) -> None:
+        self._stamp_ns = stamp_ns
+        self._scale = scale
+        self._edit = edit
+        self._tick = 0
         self._bag = bag
         self._without = without
         self._namespace = namespace
@@ -105,12 +136,18 @@ class Robot:
     def send(self, topic: str, time_ns: int, content: Any, latched: bool = False) -> None:
         if topic in self._without:
             return
+        kind = content.__msgtype__
+        content = self._edit(topic, self._tick, content)
+        if content is None:
+            return
+        kind = getattr(content, "__msgtype__", kind)
         if topic not in self._connections:
             name = topic if topic.startswith("/") else f"{self._namespace}/{topic}"
             self._connections[topic] = self._bag.add_connection(
-                name, content.__msgtype__, typestore=STORE, offered_qos_profiles=[qos(latched)]
+                name, kind, typestore=STORE, offered_qos_profiles=[qos(latched)]
             )
-        data = STORE.serialize_cdr(content, content.__msgtype__)
+        is_raw = isinstance(content, bytes)
+        data = content if is_raw else STORE.serialize_cdr(content, kind)
         self._bag.write(self._connections[topic], time_ns, data)
 
     def latch(self) -> None:
@@ -118,9 +155,10 @@ class Robot:
         self.send("robot_description", START_NS, text, latched=True)
 
     def tick(self, tick: int) -> None:
-        # The robot's clock began long before the recording, and the recorder hears all 1 ms late.
+        # The recorder hears all 1 ms late.
+        self._tick = tick
         time_s = tick * PERIOD_NS * 1e-9
-        now_ns = 5_000_000_000 + tick * PERIOD_NS
+        now_ns = self._stamp_ns(tick)
         wall_ns = START_NS + tick * PERIOD_NS + 1_000_000
         fallen = FALL_S <= time_s < RESET_S
         walked_s = min(time_s, FALL_S) if time_s < RESET_S else time_s - RESET_S
@@ -139,7 +177,7 @@ class Robot:
                 effort=np.array([40.0, -1.0]),
             ),
         )
-        self.send("odom", wall_ns + 200_000, _odometry(now_ns, walked_s * SPEED_M_S, fallen))
+        self.send("odom", wall_ns + 200_000, self._odometry(now_ns, walked_s, fallen))
         for side, force_n in (("left", 400.0), ("right", 0.0)):
             up = (0.0, 0.0, force_n if tick % 50 < 25 else 400.0 - force_n)
             self.send(f"{side}_foot/wrench", wall_ns + 300_000, wrench(now_ns, f"{side}_foot", up))
@@ -150,17 +188,19 @@ class Robot:
         if tick % 100 == 50:
             self.send("/diagnostics", wall_ns + 500_000, _diagnostics(time_s, fallen))
 
+    def _odometry(self, now_ns: int, walked_s: float, fallen: bool) -> Any:
+        height = self._scale * (0.3 if fallen else 1.3)
+        return odometry(now_ns, walked_s * SPEED_M_S, height, 0.0 if fallen else SPEED_M_S)
 
-def _odometry(now_ns: int, x: float, fallen: bool) -> Any:
+
+def odometry(now_ns: int, x: float, height: float, speed: float) -> Any:
     zeros = np.zeros(36)
     pose = message(
         "geometry_msgs/msg/Pose",
-        position=message("geometry_msgs/msg/Point", x=x, y=0.0, z=0.3 if fallen else 1.3),
+        position=message("geometry_msgs/msg/Point", x=x, y=0.0, z=height),
         orientation=message("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
     )
-    twist = message(
-        "geometry_msgs/msg/Twist", linear=vector(0.0 if fallen else SPEED_M_S), angular=vector()
-    )
+    twist = message("geometry_msgs/msg/Twist", linear=vector(speed), angular=vector())
     return message(
         "nav_msgs/msg/Odometry",
         header=header(now_ns, "odom"),

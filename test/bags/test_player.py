@@ -12,11 +12,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbags.rosbag2 import StoragePlugin
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
-from humanoid_mujoco_ros.bags.command import main
+from humanoid_mujoco_ros.bags.command import PlayOptions, main
+from humanoid_mujoco_ros.bags.player import choose_topics
+from humanoid_mujoco_ros.bags.reader import open_bag
 
 pytestmark = pytest.mark.processes
 
@@ -28,6 +31,54 @@ def bag_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("player") / "walk"
     synthetic_run.write(path)
     return path
+
+
+def renamed(path, names):
+    """The synthetic run with some topics under other names."""
+
+    class Renaming(synthetic_run.Robot):
+        def send(self, topic, time_ns, content, latched=False):
+            super().send(names.get(topic, topic), time_ns, content, latched)
+
+    with synthetic_run.Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        robot = Renaming(bag)
+        for tick in range(100):
+            robot.tick(tick)
+    return path
+
+
+@pytest.mark.parametrize(
+    "disguise", ["/effort_controller{ns}commands", "/effort_controller/{node}/../commands"]
+)
+def test_no_name_is_a_way_to_publish_commands(disguise, tmp_path):
+    path = renamed(tmp_path / "walk", {"effort_controller/commands": disguise})
+    with open_bag(path) as bag:
+        assert disguise in bag.topics
+        played, _ = choose_topics(bag, PlayOptions(path))
+        assert "/effort_controller/commands" not in played.values()
+        assert disguise not in played
+        assert played["/joint_states"] == "/joint_states"
+
+
+def test_a_name_is_published_as_ros_resolves_it(tmp_path):
+    path = renamed(tmp_path / "walk", {"odom": "/{node}{ns}odom", "joint_states": "/a b"})
+    with open_bag(path) as bag:
+        played, left_out = choose_topics(bag, PlayOptions(path, commands=True))
+    assert played["/{node}{ns}odom"] == "/player/odom"
+    assert "/a b" not in played
+    assert left_out == []
+
+
+def test_commands_in_disguise_reach_nobody(graph, tmp_path):
+    names = {"effort_controller/commands": "/effort_controller{ns}commands"}
+    path = renamed(tmp_path / "walk", names)
+    commands = graph.listen(Float64MultiArray, "effort_controller/commands", 100)
+    odometry = graph.listen(Odometry, "odom", 1000)
+    player = play(graph, path, "--loop")
+    graph.spin_until(lambda: len(odometry) > 150)
+    output = finish(player)
+    assert "not published: /effort_controller{ns}commands" in output
+    assert commands == []
 
 
 def play(graph, bag_path, *options):

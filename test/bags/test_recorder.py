@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from std_msgs.msg import Float64MultiArray, String
 
 from humanoid_mujoco_ros.bags.reader import open_bag
 from humanoid_mujoco_ros.bags.repair import recover
+from humanoid_mujoco_ros.bags.run_reader import read_parameters
 
 pytestmark = pytest.mark.processes
 
@@ -229,6 +231,48 @@ def test_simulated_time_stamps(graph, tmp_path):
     finish(recorder)
     with open_bag(path) as bag:
         assert [ns for _, ns, _ in bag.messages(["/joint_states"])] == [42 * 10**9, 43 * 10**9]
+
+
+def test_a_recording_whose_folder_is_gone_ends_at_once(graph, tmp_path):
+    path = tmp_path / "run"
+    health = graph.health()
+    recorder = start_recorder(graph, path)
+    graph.spin_until(lambda: "recorder" in health.levels)
+    shutil.rmtree(path)
+    graph.spin_until(lambda: recorder.poll() is not None)
+    output, _ = recorder.communicate()
+    assert recorder.returncode == 1
+    assert f"error: cannot write {path}: the file is gone. The recording ends here\n" in output
+    assert "Traceback" not in output
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "run"
+    done = subprocess.run(
+        [*RECORDER, str(path)], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: cannot make {path}: Not a directory\n"
+
+
+def test_parameters_of_every_type_are_kept(graph, tmp_path):
+    graph.node.declare_parameter("bytes", [b"a", b"\xff"])
+    graph.node.declare_parameter("flags", [True, False])
+    graph.node.declare_parameter("nothing", float("nan"))
+    recorder = start_recorder(graph, tmp_path / "run")
+    text = b'"bytes": [97, 255]'
+
+    def is_written():
+        files = list((tmp_path / "run").glob("*.mcap"))
+        return files and text in files[0].read_bytes()
+
+    graph.spin_until(is_written)
+    finish(recorder)
+    assert recorder.returncode == 0
+    with open_bag(tmp_path / "run") as bag:
+        parameters = read_parameters(bag)["/test"]
+    assert parameters["flags"] == [True, False]
 
 
 def test_an_existing_folder_is_refused_in_one_line(tmp_path):

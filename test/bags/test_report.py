@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a run whose figures are known, from bags that rosbags wrote."""
 
-import base64
+import dataclasses
 import html
 import io
-import json
 import re
 import shutil
 import sys
@@ -20,12 +19,14 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 from rosbags.rosbag2 import StoragePlugin
 
+from humanoid_mujoco_ros.bags import charts
 from humanoid_mujoco_ros.bags.analysis import analyse
 from humanoid_mujoco_ros.bags.charts import decimate
 from humanoid_mujoco_ros.bags.errors import BagError
 from humanoid_mujoco_ros.bags.reader import open_bag
-from humanoid_mujoco_ros.bags.recorded_run import WHAT_IS_MISSED, read_run
+from humanoid_mujoco_ros.bags.recorded_run import WHAT_IS_MISSED, JointGroup, Track
 from humanoid_mujoco_ros.bags.report import main
+from humanoid_mujoco_ros.bags.run_reader import read_run
 
 CHROMIUM = shutil.which("chromium")
 
@@ -86,11 +87,9 @@ def test_pushes_and_how_they_were_taken(figures):
 
 
 def test_a_fall_long_after_a_push_is_not_its_doing(run):
-    run.pushes.times_s[:] -= 10.0
-    try:
-        assert np.isnan(analyse(run).pushes[0].fall_after_s)
-    finally:
-        run.pushes.times_s[:] += 10.0
+    earlier = dataclasses.replace(run.pushes, times_s=run.pushes.times_s - 10.0)
+    figures = analyse(dataclasses.replace(run, pushes=earlier))
+    assert np.isnan(figures.pushes[0].fall_after_s)
 
 
 def test_joints_against_their_limits(figures):
@@ -123,12 +122,9 @@ def test_missing_ticks_are_counted(run):
     track = run.joint_states
     keep = np.ones(len(track), dtype=bool)
     keep[[100, 300, 301]] = False
-    thinned = type(track)(track.times_s[keep], track.received_s[keep], track.values[keep])
-    run.joint_states = thinned
-    try:
-        timing = analyse(run).timing
-    finally:
-        run.joint_states = track
+    thinned = Track(track.times_s[keep], track.received_s[keep], track.values[keep])
+    group = JointGroup(run.joint_groups[0].joints, thinned)
+    timing = analyse(dataclasses.replace(run, joint_groups=[group])).timing
     assert (timing.missing_ticks, timing.late_ticks) == (3, 2)
 
 
@@ -141,7 +137,8 @@ def test_the_page_holds_the_figures_and_no_link(bag_path, tmp_path):
     page = page_of(bag_path, tmp_path / "report.html")
     for text in ("7.2", "fell 0.5 s later", "1,234", "torso", "the robot has fallen"):
         assert text in page
-    assert "cannot show" not in page
+    assert "What to know" not in page
+    assert len(page) < 6e6
     # Plotly's source names addresses; that none is asked for is tested in the browser.
     assert get_plotlyjs() in page
     content = page.replace(get_plotlyjs(), "")
@@ -149,24 +146,13 @@ def test_the_page_holds_the_figures_and_no_link(bag_path, tmp_path):
 
 
 def test_without_plotly_one_line_says_what_to_install(bag_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "humanoid_mujoco_ros.bags.sections", raising=False)
+    monkeypatch.delitem(sys.modules, "humanoid_mujoco_ros.bags.charts", raising=False)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     assert main([str(bag_path), "-o", str(tmp_path / "report.html")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: charts need the Python package plotly")
+    assert line.startswith("error: a report needs the Python packages plotly and jinja2")
     assert not (tmp_path / "report.html").exists()
-
-
-def test_the_charts_hold_the_data_in_full(bag_path, run, tmp_path):
-    page = page_of(bag_path, tmp_path / "report.html")
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
-    data = json.loads(text)
-    arrays = [np.frombuffer(base64.b64decode(a), "<f4") for a in data["arrays"]]
-    height = data["charts"][0]
-    np.testing.assert_allclose(arrays[height["x"]], run.base.times_s, atol=1e-5)
-    np.testing.assert_allclose(
-        arrays[height["series"][0]["y"]], run.base.values[:, 2].astype(np.float32)
-    )
-    assert height["limits"] == [1.0]
 
 
 @pytest.mark.parametrize("topic", sorted(WHAT_IS_MISSED))
@@ -187,7 +173,7 @@ def test_a_bag_of_nothing_known_gives_a_report(tmp_path):
 def test_an_sqlite_bag_of_another_namespace(tmp_path):
     synthetic_run.write(tmp_path / "walk", StoragePlugin.SQLITE3, namespace="/robot2")
     page = page_of(tmp_path / "walk", tmp_path / "report.html")
-    assert "cannot show" not in page
+    assert "What to know" not in page
     assert "fell 0.5 s later" in page
     with (
         open_bag(tmp_path / "walk") as bag,
@@ -220,14 +206,98 @@ def test_a_cut_bag_gives_a_report_of_what_there_is(bag_path, tmp_path):
     assert "Height of base_link" in page
 
 
-def test_hardware_that_stamps_nothing_is_placed_by_reception(run, bag_path, monkeypatch):
-    monkeypatch.setattr("humanoid_mujoco_ros.bags.recorded_run._stamp_ns", lambda stamp: 0)
-    with open_bag(bag_path) as bag:
+def test_hardware_that_stamps_nothing_is_placed_by_reception(run, tmp_path):
+    synthetic_run.write(tmp_path / "walk", stamp_ns=lambda tick: 0)
+    with open_bag(tmp_path / "walk") as bag:
         unstamped = read_run(bag)
-    offset_s = unstamped.joint_states.times_s[0]
-    np.testing.assert_allclose(
-        unstamped.joint_states.times_s - offset_s, run.joint_states.times_s, atol=1e-5
+    times_s = unstamped.joint_states.times_s
+    np.testing.assert_allclose(times_s, run.joint_states.times_s, atol=1e-5)
+    assert "801 of 801 states of the robot carry no stamp" in unstamped.notes
+
+
+def test_a_first_stamp_of_zero_is_a_missing_one(run, tmp_path):
+    synthetic_run.write(
+        tmp_path / "walk", stamp_ns=lambda tick: tick and 10**18 + synthetic_run.PERIOD_NS * tick
     )
+    with open_bag(tmp_path / "walk") as bag:
+        late = read_run(bag)
+    for track, expected in ((late.joint_states, run.joint_states), (late.base, run.base)):
+        np.testing.assert_allclose(track.times_s, expected.times_s, atol=1e-3)
+    assert analyse(late).distance_m == pytest.approx(analyse(run).distance_m, rel=1e-3)
+    assert "1 of 801 states of the robot carry no stamp" in late.notes
+
+
+def test_a_clock_that_is_set_back_changes_no_figure(run, figures, tmp_path):
+    def stamp_ns(tick):
+        return synthetic_run.PERIOD_NS * (tick + 1 if tick < 250 else tick - 249)
+
+    synthetic_run.write(tmp_path / "walk", stamp_ns=stamp_ns)
+    with open_bag(tmp_path / "walk") as bag:
+        reset = read_run(bag)
+    assert any("set once, first back by 2.49 s at 2.50 s" in note for note in reset.notes)
+    for track, expected in ((reset.joint_states, run.joint_states), (reset.base, run.base)):
+        np.testing.assert_allclose(track.times_s, expected.times_s, atol=1e-3)
+    again = analyse(reset)
+    assert again.speed_m_s == pytest.approx(figures.speed_m_s, rel=0.01)
+    assert again.falls_s == pytest.approx(figures.falls_s, abs=1e-3)
+
+
+def test_states_of_another_clock_than_the_joints_are_placed_by_reception(run, tmp_path):
+    def edit(topic, tick, content):
+        if topic == "odom":
+            content.header.stamp.sec += 1_000_000
+        return content
+
+    synthetic_run.write(tmp_path / "walk", edit=edit)
+    with open_bag(tmp_path / "walk") as bag:
+        other = read_run(bag)
+    np.testing.assert_allclose(other.base.times_s[:-1], run.base.times_s[:-1], atol=1e-3)
+
+
+def test_every_joint_is_shown_when_their_names_change(tmp_path):
+    def edit(topic, tick, content):
+        if topic == "joint_states" and tick % 4 == 0:
+            content.name = ["wrist"]
+            content.position = np.array([0.25])
+            content.velocity = content.effort = np.empty(0)
+        elif topic == "joint_states" and tick % 4 == 1:
+            content.name = content.name[::-1]
+        return content
+
+    synthetic_run.write(tmp_path / "walk", edit=edit)
+    with open_bag(tmp_path / "walk") as bag:
+        run = read_run(bag)
+    assert [group.joints for group in run.joint_groups] == [["hip", "knee"], ["wrist"]]
+    assert [len(group.track) for group in run.joint_groups] == [600, 201]
+    wrist = analyse(run).joints[2]
+    assert (wrist.name, wrist.lowest, wrist.highest) == ("wrist", 0.25, 0.25)
+    assert np.isnan(wrist.effort_peak)
+    # The order of the names says which value is which.
+    hip = run.joint_groups[0].track.values[:, 0, 0]
+    assert set(hip[1:3]) == {0.1}
+    assert any("2 different sets of joints" in note for note in run.notes)
+
+
+@pytest.mark.parametrize("without", [(), ("/diagnostics",)])
+def test_a_small_robot_falls_by_its_own_measure(without, tmp_path):
+    synthetic_run.write(tmp_path / "walk", without=without, scale=0.2)
+    with open_bag(tmp_path / "walk") as bag:
+        run = read_run(bag)
+    assert analyse(run).falls_s == pytest.approx([synthetic_run.FALL_S])
+    # What the user says counts more.
+    assert analyse(run, 0.01).falls_s.size == 0
+
+
+def test_the_simulations_word_counts_more_than_the_height(tmp_path):
+    def edit(topic, tick, content):
+        if topic == "/diagnostics":
+            for pair in content.status[0].values:
+                pair.value = {"fallen": "False", "episode": "0"}.get(pair.key, pair.value)
+        return content
+
+    synthetic_run.write(tmp_path / "walk", edit=edit)
+    with open_bag(tmp_path / "walk") as bag:
+        assert analyse(read_run(bag)).falls_s.size == 0
 
 
 def test_a_bag_that_is_none_is_refused_in_one_line(tmp_path, capsys):
@@ -245,12 +315,12 @@ def test_thinning_keeps_the_extremes():
     values = np.sin(times_s)
     values[54_321] = 9.0
     values[12_345] = -9.0
-    x, (y, gap) = decimate(times_s, [values, np.full_like(values, np.nan)], 1000)
+    x, y = decimate(times_s, values, 1000)
     assert len(x) == len(y) <= 1000
     assert (y.max(), y.min()) == (9.0, -9.0)
     assert x[np.argmax(y)] == pytest.approx(543.21, abs=2.0)
     assert np.all(np.diff(x) >= 0)
-    assert np.isnan(gap).all()
+    assert np.isnan(decimate(times_s, np.full_like(values, np.nan), 1000)[1]).all()
 
 
 @pytest.mark.browser
@@ -270,39 +340,45 @@ def test_the_page_draws_every_chart_in_a_browser(bag_path, tmp_path, scheme):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(output.as_uri())
-        page.wait_for_selector(".js-plotly-plot .main-svg")
-        page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        charts = json.loads(page.locator("#data").text_content())["charts"]
-        assert page.locator(".js-plotly-plot").count() == len(charts) == 14
-        # A chart has ink in the colour of its line.
-        for chart in charts:
-            place = page.locator(f"#{chart['id']}")
-            color = place.evaluate(
-                """(place, name) => {
-                    place.style.color = `var(--${name})`;
-                    return getComputedStyle(place).color;
-                }""",
-                chart["series"][0]["color"],
-            )
-            expected = np.array([int(part) for part in re.findall(r"\d+", color)[:3]])
-            image = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
-            assert (np.abs(np.array(image) - expected).max(axis=2) < 60).sum() > 50, chart
-        # Zooming into one chart zooms all of them; the value under the cursor is written.
-        page.evaluate("scrollTo(0, 0)")
-        box = page.locator("#chart0 .nsewdrag").bounding_box()
-        page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 50)
+        page.wait_for_function(
+            "document.querySelectorAll('.js-plotly-plot .main-svg .scatterlayer').length > 3"
+        )
+        plots = page.locator(".js-plotly-plot")
+        # Body, the way, joints, two histograms, the robot's own rates.
+        assert plots.count() == 6
+        for i in range(plots.count()):
+            image = Image.open(io.BytesIO(plots.nth(i).screenshot())).convert("RGB")
+            colors = [
+                np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)])
+                for color in (charts.BLUE, charts.GREEN)
+            ]
+            ink = [(np.abs(np.array(image) - c).max(axis=2) < 60).sum() for c in colors]
+            assert max(ink) > 50, i
+        # The text of the charts follows the page's scheme.
+        tick = page.locator(".xtick text").first
+        shade = re.findall(r"\d+", tick.evaluate("text => getComputedStyle(text).fill"))
+        assert [int(part) for part in shade[:3]] == {
+            "light": [92, 104, 120],
+            "dark": [152, 163, 179],
+        }[scheme]
+        # Zooming into one chart zooms its neighbours in the card.
+        joints = plots.nth(2)
+        joints.scroll_into_view_if_needed()
+        box = joints.locator(".nsewdrag").first.bounding_box()
+        page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 20)
         page.mouse.down()
-        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 50, steps=5)
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20, steps=5)
         page.mouse.up()
-        ranges = """() => Array.from(document.querySelectorAll('.js-plotly-plot'))
-            .slice(0, 2).map((place) => place.layout.xaxis.range)"""
-        assert page.evaluate(ranges) == [pytest.approx([2.0, 4.0], abs=0.05)] * 2
-        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 60)
-        shown = [page.locator(f"#chart{i}-value").text_content() for i in (0, 1)]
-        at_s = [float(re.search(r"at ([\d.]+) s", text)[1]) for text in shown]
-        assert at_s == pytest.approx([2.8, 2.8], abs=0.1)  # 40 % of 2 s to 4 s
-        page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 50)
-        page.wait_for_function(f"({ranges})().every(([from, to]) => from === 0 && to > 7.9)")
+        ranges = "plot => ['xaxis', 'xaxis2', 'xaxis3'].map(axis => plot.layout[axis].range)"
+        assert joints.evaluate(ranges) == [pytest.approx([2.0, 4.0], abs=0.1)] * 3
+        # The value under the cursor is written.
+        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 30)
+        page.wait_for_selector(".hoverlayer text")
+        page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 20)
+        page.wait_for_function(
+            f"({ranges})(document.querySelectorAll('.js-plotly-plot')[2])"
+            ".every(([from, to]) => from <= 0 && to > 7.9)"
+        )
         browser.close()
     assert requests == [output.as_uri()]
     assert complaints == []

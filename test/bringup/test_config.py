@@ -8,11 +8,12 @@ pytest.importorskip("rclpy")
 from rcl_interfaces.srv import ListParameters
 
 from humanoid_mujoco_ros.bringup.config import (
-    NODE_CONFIGS,
     NODE_PARAMETERS,
+    NODES,
     RENAMED,
     ConfigError,
     config_file,
+    node_configs,
     read_parameters,
     write_parameters,
 )
@@ -20,12 +21,12 @@ from humanoid_mujoco_ros.ros.parameters import named_fields
 
 
 def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
-    assert config_file("sim").name == "sim.yaml"
+    assert config_file("sim", ("sim",)).name == "sim.yaml"
     path = tmp_path / "mine.yaml"
     path.write_text("/**:\n  ros__parameters: {}\n")
-    assert config_file(str(path)) == path
-    with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of .*sim"):
-        config_file("lab")
+    assert config_file(str(path), ("sim",)) == path
+    with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of sim, humanoid_v4$"):
+        config_file("lab", ("sim", "humanoid_v4"))
 
 
 def test_a_node_gets_what_is_set_for_all_and_for_itself(tmp_path):
@@ -33,7 +34,7 @@ def test_a_node_gets_what_is_set_for_all_and_for_itself(tmp_path):
     path.write_text(
         "/**:\n  ros__parameters: {a: 1, b: 1}\n"
         "/**/policy_node:\n  ros__parameters: {b: 2}\n"
-        "other_node:\n  ros__parameters: {b: 3}\n"
+        "/second/policy_node:\n  ros__parameters: {b: 3}\n"
     )
     assert read_parameters(path, "policy_node") == {"a": 1, "b": 2}
 
@@ -49,8 +50,8 @@ def test_written_parameters_read_back(tmp_path):
     ("text", "match"),
     [
         ("- 1", "not a ROS parameter file"),
-        ("a: [", "cannot read"),
-        ("node: {policy: walk}", "'node' has no ros__parameters"),
+        ("a: [", "cannot use"),
+        ("node: {policy: walk}", "'node/policy' has no ros__parameters"),
     ],
 )
 def test_a_file_that_sets_no_parameters_is_explained(tmp_path, text, match):
@@ -60,14 +61,14 @@ def test_a_file_that_sets_no_parameters_is_explained(tmp_path, text, match):
         read_parameters(path, "policy_node")
 
 
-@pytest.mark.parametrize("node", sorted(NODE_CONFIGS))
+@pytest.mark.parametrize("node", NODES)
 def test_the_known_parameters_of_a_node_are_those_it_declares(graph, node):
     parameters = {"port": free_port()} if node == "viewer_node" else {}
     graph.start(node, parameters)
     request = ListParameters.Request()
     declared = graph.call(ListParameters, f"/{node}/list_parameters", request).result.names
     known = {*NODE_PARAMETERS[node], "use_sim_time"}
-    for config_type in NODE_CONFIGS[node]:
+    for config_type in node_configs(node):
         known |= {name for name, _ in named_fields(config_type, **RENAMED)}
     assert {name for name in declared if not name.startswith("start_type_desc")} == known
 

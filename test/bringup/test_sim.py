@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -98,16 +100,60 @@ def test_ctrl_c_ends_every_process(graph):
     assert not any(is_alive(pid) for pid in nodes.values())
 
 
-def test_a_killed_bringup_leaves_no_node_behind(graph):
+def test_a_killed_bringup_leaves_no_node_behind_and_no_folder(graph, tmp_path):
+    graph.environment["TMPDIR"] = str(tmp_path)
     process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
     wait_for_line(process, "watchdog ok")
     nodes = children(process.pid)
+    os.kill(nodes["policy_node"], signal.SIGSTOP)
     process.kill()
     process.wait()
-    deadline_s = time.monotonic() + 60
-    while any(is_alive(pid) for pid in nodes.values()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    graph.spin_until(lambda: not any(is_alive(pid) for pid in nodes.values()))
+    (left,) = tmp_path.glob("humanoid_run_*")
+    os.utime(left, (0, 0))
+    assert run(graph, "sim", "--no-viewer", "--mode", "lockstep", "--duration", "1").returncode == 0
+    assert not list(tmp_path.glob("humanoid_*"))
+
+
+def test_a_foreign_status_does_not_end_the_run(graph):
+    publisher = graph.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    foreign = DiagnosticStatus(
+        level=DiagnosticStatus.ERROR,
+        name="simulation_node: x",
+        message="[/yellow] \x1b[2J",
+        values=[KeyValue(key=key, value="n/a") for key in ("sim_time_s", "step_count", "ticks")],
+    )
+    message = DiagnosticArray(status=[foreign, DiagnosticStatus(name=":::"), DiagnosticStatus()])
+    graph.node.create_timer(0.1, lambda: publisher.publish(message))
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer", "--duration", "8"])
+    graph.spin_until(lambda: process.poll() is not None)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "done at 8.01 s" in output
+    assert "\x1b[2J" not in output
+
+
+def test_a_policy_that_a_person_stopped_stays_stopped_when_its_process_dies(graph):
+    health = graph.health()
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    graph.spin_until(lambda: health.value("simulation_node", "watchdog") == "ok")
+    stop = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    assert graph.call(ChangeState, "policy_node/change_state", stop).success
+    first = children(process.pid)["policy_node"]
+    os.kill(first, signal.SIGKILL)
+    graph.spin_until(lambda: children(process.pid).get("policy_node", first) != first)
+    health.messages.clear()
+    graph.spin_until(lambda: "stopped by deactivate" in health.messages.get("policy_node", ""))
+    assert health.value("simulation_node", "watchdog") == "timeout"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
+def test_a_run_that_ends_by_its_duration_ends_without_an_error(graph):
+    result = run(graph, "sim", "--no-viewer", "--duration", "4")
+    assert result.returncode == 0, result.stdout + result.stderr
+    end = result.stdout[result.stdout.index("done at") :]
+    assert "ERROR" not in end
 
 
 def test_a_killed_policy_is_reported_and_comes_back(graph):
@@ -130,15 +176,28 @@ def test_a_killed_policy_is_reported_and_comes_back(graph):
     assert process.returncode == 0  # all is well again
 
 
-def test_a_killed_simulation_is_reported_and_the_policy_goes_on(graph):
+def test_a_killed_simulation_ends_the_run(graph):
     process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
     wait_for_line(process, "watchdog ok")
-    os.kill(children(process.pid)["simulation_node"], signal.SIGKILL)
-    wait_for_line(process, "simulation_node was ended by SIGKILL; the other nodes go on")
-    assert set(children(process.pid)) == {"policy_node"}
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    nodes = children(process.pid)
+    os.kill(nodes["simulation_node"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
+    assert "simulation_node was ended by SIGKILL" in output
+    assert not any(is_alive(pid) for pid in nodes.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_closes_ends_every_process_even_a_stopped_one(graph, number):
+    process = graph.spawn([*HUMANOID, "sim", "--no-viewer"])
+    wait_for_line(process, "watchdog ok")
+    nodes = children(process.pid)
+    os.kill(nodes["policy_node"], signal.SIGSTOP)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert "stopping" in output
+    assert "does not end" not in output
+    assert not any(is_alive(pid) for pid in nodes.values())
 
 
 def test_a_view_that_cannot_start_does_not_keep_the_run_from_its_end(graph):
@@ -204,11 +263,14 @@ def test_a_wrong_parameter_file_is_one_clear_line(graph, tmp_path, node, paramet
     ("arguments", "reason"),
     [
         (["--policy", "run"], "policy 'run' is neither shipped nor a file; shipped are"),
-        (["--config", "lab"], "config 'lab' is neither a file nor one of"),
+        (["--config", "lab"], "config 'lab' is neither a file nor one of sim, humanoid_v4\n"),
+        (["--config", "hardware"], "config 'hardware' is neither a file nor one of sim"),
+        (["--config", "~nobody_here/x.yaml"], "is no usable path"),
         (["--real-time-factor", "-1"], "real_time_factor must be positive, not -1.0"),
         (["--config", "humanoid_v4", "--policy", "walk"], "trained at 100.00 Hz"),
         (["--namespace", "a b"], "--namespace 'a b' is not one"),
-        (["--seed", "-1"], "--seed must not be negative"),
+        (["--seed", "-1"], "--seed must be within 0 and"),
+        (["--seed", "100000000000000000000"], "--seed must be within 0 and"),
         (["--viewer-port", "80808"], "port must be within 1 and 65535"),
         (["--policy", "hf://cleanrl"], "not of the form hf://owner/repo"),
     ],
@@ -231,4 +293,5 @@ def test_help_names_the_commands_and_explains_the_options(graph):
     assert run(graph).returncode == 2
     unknown = run(graph, "fly")
     assert unknown.returncode == 2
-    assert "unknown command 'fly'" in unknown.stderr
+    assert "Available subcommands: sim, hardware" in unknown.stderr
+    assert run(graph, "sim", "--seed", "1e20").returncode == 2

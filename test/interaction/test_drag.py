@@ -7,6 +7,7 @@ from humanoid_mujoco_ros.interaction.spring import SpringConfig, pull
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.vectors import VectorError
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 SPRING = SpringConfig(stiffness=200.0, damping=0.0)
@@ -50,7 +51,8 @@ def grab(drag, client="ann", now_s=0.0):
 def test_nothing_held_pulls_nothing(drag):
     drag.move("ann", TARGET, rotation.IDENTITY, 0.0)
     assert drag.pull() is None
-    assert drag.link == drag.client == ""
+    assert drag.link is None
+    assert drag.client is None
 
 
 def test_the_target_stays_while_the_link_moves(drag, posed, simulation):
@@ -60,7 +62,14 @@ def test_the_target_stays_while_the_link_moves(drag, posed, simulation):
         follow(posed, simulation.step(np.zeros(17)))
     after = drag.pull()
     position, quaternion = posed.link_pose("torso")
-    expected = pull(SPRING, TARGET, GRAB, position, quaternion, np.zeros(3))
+    expected = pull(
+        SPRING,
+        target_world=TARGET,
+        grab_point=GRAB,
+        link_position=position,
+        link_quaternion_wxyz=quaternion,
+        point_velocity=np.zeros(3),
+    )
     np.testing.assert_allclose(after.force_world, expected.force_world)
     assert np.linalg.norm(after.force_world - before.force_world) > 1.0
 
@@ -140,3 +149,35 @@ def test_a_carried_handle_turns_the_link_from_where_it_is():
     drag.move("person", np.zeros(3), quarter, 0.0)
     # Half a radian at 60 N·m/rad, about the link's own x axis.
     np.testing.assert_allclose(drag.pull().wrench.torque, (30.0, 0.0, 0.0), atol=1e-9)
+
+
+def test_a_turn_is_the_handles_whatever_its_orientation_at_the_grab(posed):
+    """Turned about the world's z axis, a handle that lay askew turns the link about that axis."""
+    drag = Drag(posed, SpringConfig(angular_stiffness=10.0, angular_damping=0.0), 2.0)
+    position, quaternion = posed.link_pose("torso")
+    askew = rotation.from_axis_angle((1.0, 0.0, 0.0), 1.1)
+    turn = rotation.from_axis_angle((0.0, 0.0, 1.0), 0.7)
+    drag.grab("ann", "torso", np.zeros(3), position, askew, 0.0)
+    drag.move("ann", position, rotation.multiply(turn, askew), 0.1)
+    torque = rotation.rotate(quaternion, drag.pull().wrench.torque)
+    np.testing.assert_allclose(torque, (0.0, 0.0, 7.0), atol=1e-9)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e308, -2e6])
+def test_a_handle_beyond_all_bounds_is_refused_and_stays_where_it_is(drag, number):
+    with pytest.raises(VectorError, match="handle position"):
+        drag.grab("ann", "torso", GRAB, [number, 0.0, 0.0], rotation.IDENTITY, 0.0)
+    assert drag.link is None
+    grab(drag)
+    before = drag.pull()
+    with pytest.raises(VectorError, match="handle position"):
+        drag.move("ann", [0.0, number, 0.0], rotation.IDENTITY, 0.1)
+    np.testing.assert_array_equal(drag.pull().force_world, before.force_world)
+
+
+def test_an_orientation_that_is_not_finite_is_refused(drag):
+    grab(drag)
+    with pytest.raises(VectorError, match="handle orientation is not finite"):
+        drag.move("ann", TARGET, [1.0, np.nan, 0.0, 0.0], 0.1)
+    with pytest.raises(VectorError, match="grab point is not finite"):
+        drag.grab("ann", "torso", [np.inf, 0.0, 0.0], TARGET, rotation.IDENTITY, 0.2)

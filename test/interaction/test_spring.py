@@ -9,6 +9,17 @@ from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 
+def spring_pull(config, target, grab, position, quaternion, velocity):
+    return pull(
+        config,
+        target_world=target,
+        grab_point=grab,
+        link_position=position,
+        link_quaternion_wxyz=quaternion,
+        point_velocity=velocity,
+    )
+
+
 def random_pulls(count: int, config: SpringConfig, spread: float = 0.3):
     random = np.random.default_rng(3)
     for _ in range(count):
@@ -17,7 +28,7 @@ def random_pulls(count: int, config: SpringConfig, spread: float = 0.3):
         point = position + rotation.rotate(quaternion, grab)
         target = point + spread * random.normal(size=3)
         yield (
-            pull(config, target, grab, position, quaternion, velocity),
+            spring_pull(config, target, grab, position, quaternion, velocity),
             target - point,
             velocity,
             (position, quaternion, grab),
@@ -33,7 +44,7 @@ def test_the_force_is_the_slope_of_the_springs_energy():
         return 0.5 * config.stiffness * np.sum((target - point) ** 2)
 
     grab, position = np.array([0.1, 0.2, -0.1]), np.array([0.5, 0.5, 1.0])
-    force = pull(config, target, grab, position, rotation.IDENTITY, np.zeros(3)).force_world
+    force = spring_pull(config, target, grab, position, rotation.IDENTITY, np.zeros(3)).force_world
     slope = [(energy(position + e) - energy(position - e)) / (2 * step) for e in step * np.eye(3)]
     np.testing.assert_allclose(force, -np.array(slope), rtol=1e-6)
 
@@ -70,7 +81,7 @@ def test_the_wrench_accelerates_the_joints_as_mujocos_force_at_the_point():
     mujoco.mj_forward(robot.mj, data)
     body = robot.mj.body("right_lower_arm").id
     pose, grab = (data.xpos[body], data.xquat[body]), np.array([0.05, 0.1, 0.15])
-    result = pull(SpringConfig(), data.xpos[body] + 1.0, grab, *pose, np.zeros(3))
+    result = spring_pull(SpringConfig(), data.xpos[body] + 1.0, grab, *pose, np.zeros(3))
     at_point, at_origin = np.zeros((2, robot.mj.nv))
     mujoco.mj_applyFT(
         robot.mj, data, result.force_world, np.zeros(3), result.point_world, body, at_point
@@ -90,7 +101,15 @@ def test_the_wrench_accelerates_the_joints_as_mujocos_force_at_the_point():
 
 
 @pytest.mark.parametrize(
-    "field", ["stiffness", "damping", "max_force", "angular_stiffness", "max_torque"]
+    "field",
+    [
+        "stiffness",
+        "damping",
+        "max_force",
+        "angular_stiffness",
+        "angular_damping",
+        "max_torque",
+    ],
 )
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
 def test_a_spring_that_makes_no_sense_is_refused(field, value):
@@ -120,5 +139,7 @@ def test_a_twist_is_damped_and_limited():
 def test_a_target_at_the_end_of_the_world_pulls_with_no_more_than_the_limit():
     identity = (1.0, 0.0, 0.0, 0.0)
     zero = np.zeros(3)
-    force = pull(SpringConfig(), (1e300, -1e300, 0.0), zero, zero, identity, zero).force_world
+    force = spring_pull(
+        SpringConfig(), (1e300, -1e300, 0.0), zero, zero, identity, zero
+    ).force_world
     np.testing.assert_allclose(force, 300.0 / np.sqrt(2) * np.array((1.0, -1.0, 0.0)))

@@ -166,7 +166,14 @@ def carried_pull(posed, target, body):
     base_position, _ = posed.link_pose("base_link")
     velocity = posed.point_velocity(body, point) - posed.point_velocity("base_link", base_position)
     target_world = position + rotation.rotate(quaternion, target)
-    return pull(SpringConfig(), target_world, grab, position, quaternion, velocity)
+    return pull(
+        SpringConfig(),
+        target_world=target_world,
+        grab_point=grab,
+        link_position=position,
+        link_quaternion_wxyz=quaternion,
+        point_velocity=velocity,
+    )
 
 
 class StillRobot:

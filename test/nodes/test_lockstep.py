@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 pytestmark = pytest.mark.processes
 
 SIMULATION = {"mode": "lockstep", "seed": 7}
-POLICY = {"observation_timeout": 0.0, "action": "sample", "seed": 3}
+POLICY = {"mode": "lockstep", "action": "sample", "seed": 3}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEPTH = QoSProfile(depth=2000)
 

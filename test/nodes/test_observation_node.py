@@ -10,7 +10,7 @@ pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_graph import Graph
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
@@ -293,11 +293,11 @@ def test_a_silent_robot_is_reported_with_the_topic(states, default):
 
     default.graph.spin_until(is_noticed)
     assert health.levels["observation_node"] == 2
-    assert "stale for" in health.messages["observation_node"]
+    assert "no new state for" in health.messages["observation_node"]
 
     def is_well():
         default.send(states[2])
-        return "stale" not in health.messages["observation_node"]
+        return "no new state" not in health.messages["observation_node"]
 
     default.graph.spin_until(is_well)
 
@@ -355,6 +355,25 @@ def test_a_robot_that_repeats_its_state_is_silent(graph, states, measurements, a
     assert measurements.observations[-1].data[0] == states[1].qpos[2]
 
 
+@pytest.mark.parametrize("ages_ms", [(10, 0), (0, 10, 20, 30, 40), (40, 30, 20, 10, 0)])
+def test_a_frozen_state_whose_stamps_go_round_is_not_new(graph, states, measurements, ages_ms):
+    graph.start("observation_node", PATIENT)
+    health = graph.health()
+    measurements.find_node()
+    start_ns = time.time_ns()
+
+    def is_refused():
+        for age_ms in ages_ms:
+            measurements.send(states[0], start_ns - age_ms * 1_000_000)
+        return (
+            "stamps jump" in health.messages.get("observation_node", "")
+            and health.levels["observation_node"] == 2
+        )
+
+    graph.spin_until(is_refused)
+    assert len(measurements.observations) <= len(ages_ms)
+
+
 def test_a_backlog_is_not_taken_for_the_present(graph, states, measurements):
     graph.start("observation_node", PATIENT)
     health = graph.health()
@@ -373,13 +392,40 @@ def test_a_backlog_is_not_taken_for_the_present(graph, states, measurements):
     assert [message.data[0] for message in measurements.observations[5:]] == [states[14].qpos[2]]
 
 
-def test_a_robot_that_starts_again_with_other_stamps_is_heard_at_once(graph, states, measurements):
+def test_a_robot_that_starts_again_with_older_stamps_is_heard_after_an_interruption(
+    graph, states, measurements
+):
     graph.start("observation_node", PATIENT)
+    health = graph.health()
     measurements.find_node()
     day_ns = 86_400_000_000_000
-    for offset_ns in (0, -day_ns, day_ns):
+    for offset_ns in (0, day_ns):
         joints, odom = measurements.messages(states[0], time.time_ns() + offset_ns)
         measurements.observe((measurements.joint_states, joints), (measurements.odom, odom))
+    first_ns = time.time_ns()
+
+    def is_heard():
+        measurements.send(states[1])
+        return len(measurements.observations) > 2
+
+    graph.spin_until(is_heard)
+    assert time.time_ns() - first_ns >= 500_000_000
+    graph.spin_until(lambda: health.value("observation_node", "stale_states") not in ("", "0"))
+
+
+def test_best_effort_publishers_are_heard_too(graph, robot, states, measurements):
+    graph.start("observation_node", PATIENT)
+    measurements.find_node()
+    best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+    measurements.joint_states = graph.node.create_publisher(JointState, "joint_states", best_effort)
+    measurements.odom = graph.node.create_publisher(Odometry, "odom", best_effort)
+    measurements.find_node()
+
+    def is_heard():
+        measurements.send(states[0])
+        return measurements.observations
+
+    graph.spin_until(is_heard)
 
 
 def test_a_simulation_may_pause_and_run_slowly(graph):
@@ -418,8 +464,8 @@ def run_lockstep(graph, simulation, observation, policy):
     descriptions = graph.listen(String, "robot_description", LATCHED)
     graph.spin_until(lambda: descriptions and graph.node.count_publishers("joint_states"))
     others = [
-        graph.start("observation_node", {"input_timeout": 0.0, **observation}),
-        graph.start("policy_node", {"observation_timeout": 0.0, "seed": 3, **policy}),
+        graph.start("observation_node", {"mode": "lockstep", **observation}),
+        graph.start("policy_node", {"mode": "lockstep", "seed": 3, **policy}),
     ]
     graph.spin_until(lambda: process.poll() is not None, 60.0)
     graph.spin_for(0.3)
@@ -448,12 +494,12 @@ def test_lockstep_through_the_topics_is_the_same_bit_for_bit(graph):
 def test_lockstep_asks_a_policy_that_comes_later_once(graph, robot):
     observations = graph.listen(Float64MultiArray, "observation", DEPTH)
     descriptions = graph.listen(String, "robot_description", LATCHED)
-    graph.start("observation_node", {"input_timeout": 0.0})
+    graph.start("observation_node", {"mode": "lockstep"})
     simulation = graph.start(
         "simulation_node", {"mode": "lockstep", "publish_observation": False, "duration": 0.5}
     )
     graph.spin_until(lambda: descriptions and graph.node.count_publishers("observation"))
-    graph.start("policy_node", {"observation_timeout": 0.0})
+    graph.start("policy_node", {"mode": "lockstep"})
     graph.spin_until(lambda: simulation.poll() is not None, 30.0)
     graph.spin_for(0.3)
     assert simulation.returncode == 0

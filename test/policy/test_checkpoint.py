@@ -8,6 +8,9 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
+import warnings
+import zipfile
 from pathlib import Path
 
 import gymnasium
@@ -19,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from humanoid_mujoco_ros.policy import checkpoint, observation
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.policy.inference import Policy, RunningNormalizer
+from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 torch = pytest.importorskip("torch")
@@ -97,44 +100,25 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     with pytest.warns(DeprecationWarning, match="Humanoid-v4"):
         env = gymnasium.make("Humanoid-v4")
     env = gymnasium.wrappers.ClipAction(env)
+    raw = []
+    env = gymnasium.wrappers.TransformObservation(
+        env, lambda values: raw.append(values) or values, env.observation_space
+    )
     env = gymnasium.wrappers.NormalizeObservation(env)
     env = gymnasium.wrappers.TransformObservation(
         env, lambda values: np.clip(values, -10, 10), env.observation_space
     )
     normalized, _ = env.reset(seed=1)
     for _ in range(100):
-        raw = env.unwrapped._get_obs()
-        ours = policy.action(raw)
+        ours = policy.action(raw[-1])
         with torch.no_grad():
             theirs = agent.actor_mean(torch.as_tensor(normalized)[None])[0].numpy()
         np.testing.assert_allclose(ours, np.clip(theirs, -0.4, 0.4), atol=1e-5)
         normalized, _, terminated, _, _ = env.step(theirs.astype(np.float64))
         if terminated:
-            policy.normalize(env.unwrapped._get_obs())  # the wrapper saw the last one, too
+            policy.normalize(raw[-1])  # the wrapper saw the last one, too
             normalized, _ = env.reset()
     env.close()
-
-
-def test_running_statistics_equal_gymnasiums_step_by_step():
-    from gymnasium.wrappers.utils import RunningMeanStd
-
-    ours, theirs = RunningNormalizer(376), RunningMeanStd(shape=(376,))
-    for row in observations(200):
-        ours.update(row)
-        theirs.update(row[None])
-        np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(ours.var, theirs.var, rtol=1e-9, atol=1e-12)
-
-
-def test_sampled_actions_have_the_gaussians_mean_and_deviation(robot):
-    own = own_checkpoint(robot, action_limit=100.0)
-    mean = Policy(own, robot).action(observations(1)[0])
-    sampling = Policy(own, robot, sample=True, seed=3)
-    samples = np.array([sampling.action(observations(1)[0]) for _ in range(4000)])
-    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=0.04)
-    np.testing.assert_allclose(samples.std(axis=0), np.exp(-1), rtol=0.1)
-    again = Policy(own, robot, sample=True, seed=3)
-    np.testing.assert_array_equal(again.action(observations(1)[0]), samples[0])
 
 
 def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
@@ -149,23 +133,6 @@ def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     row = observations(1)[0]
     np.testing.assert_array_equal(
         Policy(own, robot).efforts(row), Policy(loaded, robot).efforts(row)
-    )
-
-
-def test_efforts_are_mapped_to_the_robots_joints_by_name(robot):
-    own = own_checkpoint(robot)
-    order = np.random.default_rng(4).permutation(17)
-    shuffled = dataclasses.replace(
-        own,
-        weights=(*own.weights[:-1], own.weights[-1][order]),
-        biases=(*own.biases[:-1], own.biases[-1][order]),
-        joints=tuple(own.joints[i] for i in order),
-    )
-    row = observations(1)[0]
-    expected = Policy(own, robot).efforts(row)
-    np.testing.assert_allclose(Policy(shuffled, robot).efforts(row), expected, rtol=1e-5)
-    np.testing.assert_allclose(
-        expected, robot.efforts_of_action(Policy(own, robot).action(row)), rtol=1e-12
     )
 
 
@@ -313,6 +280,130 @@ def test_an_odd_file_is_one_clear_line(tmp_path, robot, recwarn, name, write, ma
     assert len(str(caught.value).splitlines()) == 1
     assert "weights_only" not in str(caught.value)  # torch's advice to turn the safety off
     assert not recwarn.list
+
+
+def sparse_file(path):
+    with path.open("wb") as file:
+        file.write(b"PK\x03\x04" if path.suffix == ".pt" else b"\x10\0\0\0\0\0\0\0{")
+        file.truncate(7_500_000_000)
+
+
+def many_tensors(path):
+    """A safetensors file of 300,000 empty tensors."""
+    entry = b'"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = b"{" + b",".join(entry % i for i in range(300_000)) + b"}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def stable_baselines3(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("data", "pytorch_variables.pth", "policy.pth", "_stable_baselines3_version"):
+            archive.writestr(name, "2.3.0")
+
+
+def torch_script(path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), path)
+
+
+def rsl_rl(path):
+    state = {"actor.0.weight": torch.zeros(17, 376)}
+    torch.save(
+        {"model_state_dict": state, "optimizer_state_dict": {}, "iter": 3, "infos": None}, path
+    )
+
+
+def cleanrl_off_policy(path, *heads):
+    names = ("fc1", "fc2", *heads)
+    actor = {f"{name}.weight": torch.zeros(4, 4) for name in names}
+    critic = {"fc1.weight": torch.zeros(4, 4)}
+    torch.save((actor, critic, critic), path)
+
+
+def zip_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b".")
+        with archive.open("archive/data/0", "w", force_zip64=True) as file:
+            for _ in range(300):
+                file.write(bytes(2**20))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "match"),
+    [
+        ("sparse.safetensors", sparse_file, r"has 7,500 MB, more than the 268 MB of a policy"),
+        ("sparse.pt", sparse_file, "has 7,500 MB"),
+        ("many.safetensors", many_tensors, "far too many tensors"),
+        (
+            "many.pt",
+            lambda path: torch.save({str(i): torch.zeros(1) for i in range(5000)}, path),
+            "more than 4,096 tensors",
+        ),
+        (
+            "views.pt",
+            lambda path: torch.save(dict.fromkeys(map(str, range(200_000)), "x"), path),
+            r"list of tensors has \d+ MB",
+        ),
+        (
+            "repeated.pt",
+            lambda path: save_layers(
+                path, **{"actor_mean.0.weight": torch.zeros(1).expand(10**6, 10**6)}
+            ),
+            r"tensors have 1,000,000,\d+,\d+ values",
+        ),
+        ("bomb.zip", zip_bomb, "unpacks to 315 MB"),
+        (
+            "walk.safetensors",
+            lambda path: path.write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 722000\n"
+            ),
+            "git-LFS pointer.*run 'git lfs pull'",
+        ),
+        (
+            "walk.cleanrl_model",
+            lambda path: path.write_text("\n<!DOCTYPE html>\n<html><body>blob</body></html>"),
+            "HTML page: download the file itself",
+        ),
+        ("sb3.zip", stable_baselines3, "Stable-Baselines3"),
+        ("script.pt", torch_script, "TorchScript program, and programs are not run"),
+        ("model_1500.pt", rsl_rl, "rsl_rl"),
+        (
+            "sac.cleanrl_model",
+            lambda path: cleanrl_off_policy(path, "fc_mean", "fc_logstd"),
+            "SAC, not its PPO",
+        ),
+        ("td3.cleanrl_model", lambda path: cleanrl_off_policy(path, "fc_mu"), "TD3 or DDPG"),
+        (
+            "old.pt",
+            lambda path: torch.save(
+                {"a": torch.zeros(3_000_000)}, path, _use_new_zipfile_serialization=False
+            ),
+            "format before 1.6 and has 12 MB",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_recognised_before_it_is_loaded(
+    tmp_path, robot, name, write, match
+):
+    path = tmp_path / name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        write(path)
+    with LoadedMemory() as memory, pytest.raises(CheckpointError, match=match) as caught:
+        checkpoint.load(path, robot)
+    assert len(str(caught.value).splitlines()) == 1
+    assert memory.peak < 30e6
+
+
+class LoadedMemory:
+    """The most memory [bytes] that Python and numpy took at once inside the block."""
+
+    def __enter__(self):
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *_):
+        self.peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

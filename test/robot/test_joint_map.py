@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 ENTRIES = {
     "right_knee": {"name": "rleg_kn", "sign": -1, "offset": 0.2, "effort_limit": 30},
@@ -37,12 +37,14 @@ def test_positions_are_turned_and_shifted_to_the_models(robot, joint_map):
     robot_positions = model_positions.copy()
     robot_positions[knee] = -1 * model_positions[knee] + 0.2
     np.testing.assert_allclose(joint_map.positions_of_robot(robot_positions), model_positions)
+    np.testing.assert_allclose(joint_map.positions_to_robot(model_positions), robot_positions)
 
 
-def test_power_is_the_same_on_both_sides(joint_map):
-    velocities, efforts = np.random.default_rng(5).normal(size=(2, 17))
-    power = joint_map.signed(velocities) * joint_map.signed(efforts)
-    np.testing.assert_allclose(power, velocities * efforts)
+def test_velocities_and_efforts_change_sign_where_the_robot_turns_the_other_way(robot, joint_map):
+    velocities = np.random.default_rng(5).normal(size=17)
+    expected = velocities.copy()
+    expected[robot.joints.index("right_knee")] *= -1
+    np.testing.assert_array_equal(joint_map.signed(velocities), expected)
 
 
 def test_the_lower_effort_limit_counts(robot):
@@ -54,11 +56,29 @@ def test_the_lower_effort_limit_counts(robot):
     assert limits["left_knee"] == 80
 
 
-def test_commands_come_in_the_order_of_the_robots_names(robot, joint_map):
-    names = list(reversed(joint_map.robot_joints))
-    assert names[-1] == "torso_yaw"
-    values = np.arange(17)
-    np.testing.assert_array_equal(values[joint_map.command_order(names)], values[::-1])
+def test_commands_come_in_the_order_of_the_robots_names(joint_map):
+    names = list(joint_map.robot_joints)
+    np.random.default_rng(3).shuffle(names)
+    assert "torso_yaw" in names
+    values = dict(zip(joint_map.robot_joints, np.arange(17.0), strict=True))
+    np.testing.assert_array_equal(
+        np.arange(17.0)[joint_map.command_order(names)], [values[name] for name in names]
+    )
+
+
+def test_passive_joints_are_measured_and_not_commanded(tmp_path):
+    path = tmp_path / "leg.xml"
+    path.write_text("""
+        <mujoco><worldbody><body name="base"><freejoint/><geom size=".1"/>
+          <body name="leg"><joint name="hip"/><geom size=".1"/>
+            <body name="toe"><joint name="toe"/><geom size=".1"/></body></body></body></worldbody>
+        <actuator><motor joint="hip" ctrlrange="-1 1" ctrllimited="true"/></actuator></mujoco>""")
+    leg = RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    joint_map = JointMap(leg, {"toe": {"name": "sole_spring"}})
+    assert joint_map.robot_joints == ("hip", "sole_spring")
+    np.testing.assert_array_equal(joint_map.command_order(["hip"]), [0])
+    with pytest.raises(JointMapError, match="joint 'sole_spring' is passive: no motor drives it"):
+        joint_map.command_order(["hip", "sole_spring"])
 
 
 @pytest.mark.parametrize(

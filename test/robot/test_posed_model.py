@@ -152,6 +152,6 @@ def test_an_unknown_link_is_named(robot):
         PosedModel(robot).link_pose("tail")
 
 
-def test_a_robot_without_feet_sensors_has_a_shadow():
+def test_a_robot_without_feet_sensors_can_be_posed():
     robot = RobotModel(ModelConfig(left_foot="", right_foot=""))
     assert PosedModel(robot).observation().shape == (376,)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
+import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -276,7 +277,7 @@ def test_an_ellipsoid_is_a_capsule_as_long_and_as_thick_on_average(crooked):
         np.testing.assert_allclose(tip, mj.geom_pos[geom] + end * 0.2 * longest, atol=1e-9)
 
 
-def test_a_mesh_is_the_box_around_it(crooked):
+def test_a_mesh_without_a_file_is_the_box_around_it(crooked):
     robot, mj = parsed(crooked), crooked.mj
     (visual,) = robot.link_map["tip"].visuals
     geom = int(mj.body_geomadr[mj.body("tip").id])
@@ -287,6 +288,93 @@ def test_a_mesh_is_the_box_around_it(crooked):
     half_sizes = np.asarray(visual.geometry.box.size) / 2
     np.testing.assert_allclose(local.max(axis=0), half_sizes, atol=1e-6)
     np.testing.assert_allclose(local.min(axis=0), -half_sizes, atol=1e-6)
+
+
+def triangles(path: Path, vertices) -> None:
+    """Writes a binary STL file of a tetrahedron."""
+    faces = ((0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3))
+    rows = [struct.pack("<12fH", 0, 0, 0, *np.ravel(vertices[list(f)]), 0) for f in faces]
+    path.write_bytes(bytes(80) + struct.pack("<I", len(faces)) + b"".join(rows))
+
+
+def model_with_geoms(tmp_path: Path, geoms: str, asset: str = "") -> RobotModel:
+    path = tmp_path / "robot.xml"
+    path.write_text(f"""
+        <mujoco><asset>{asset}</asset><worldbody>
+          <body name="base"><freejoint/><geom size=".1"/>
+            <body name="leg" pos="0 0 -.3" euler="10 20 30"><joint name="hip"/>{geoms}</body></body>
+        </worldbody>
+        <actuator><motor joint="hip" ctrlrange="-1 1" ctrllimited="true"/></actuator></mujoco>""")
+    return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+
+
+@pytest.mark.parametrize("scale", ["1 1 1", "1 2 3", "-1 2 .5"])
+def test_a_mesh_file_is_where_mujoco_has_the_mesh(tmp_path, scale):
+    vertices = np.array([(0, 0, 0), (0.1, 0, 0), (0, 0.2, 0), (0, 0, 0.3)])
+    triangles(tmp_path / "wedge.stl", vertices)
+    mesh = f'<mesh name="wedge" file="wedge.stl" scale="{scale}"/>'
+    geom = '<geom type="mesh" mesh="wedge" pos=".1 .2 .3" euler="5 6 7" mass="1"/>'
+    model = model_with_geoms(tmp_path, geom, mesh)
+    for element in (*(leg := parsed(model).link_map["leg"]).visuals, *leg.collisions):
+        shape = element.geometry.mesh
+        assert shape.filename == (tmp_path / "wedge.stl").resolve().as_uri()
+        shown = element.origin[:3, 3] + (vertices * shape.scale) @ element.origin[:3, :3].T
+        matrix = np.empty(9)
+        geom_id = int(model.mj.body_geomadr[model.mj.body("leg").id])
+        mujoco.mju_quat2Mat(matrix, model.mj.geom_quat[geom_id])
+        there = model.mj.geom_pos[geom_id] + model.mj.mesh_vert @ matrix.reshape(3, 3).T
+        for vertex in shown:
+            assert np.linalg.norm(there - vertex, axis=1).min() < 1e-6
+    assert len(leg.visuals) == len(leg.collisions) == 1
+
+
+def test_a_mesh_that_mujoco_moves_before_it_uses_it_is_the_box_around_it(tmp_path):
+    vertices = np.array([(0, 0, 0), (0.1, 0, 0), (0, 0.2, 0), (0, 0, 0.3)])
+    triangles(tmp_path / "wedge.stl", vertices)
+    mesh = '<mesh name="wedge" file="wedge.stl" refpos="1 2 3"/>'
+    model = model_with_geoms(tmp_path, '<geom type="mesh" mesh="wedge" mass="1"/>', mesh)
+    (visual,) = parsed(model).link_map["leg"].visuals
+    assert visual.geometry.mesh is None
+    assert visual.geometry.box is not None
+
+
+@pytest.mark.parametrize(
+    ("masks", "collides"),
+    [
+        ('contype="1" conaffinity="0"', True),
+        ('contype="0" conaffinity="1"', True),
+        ('contype="0" conaffinity="0"', False),
+    ],
+)
+def test_a_geom_with_either_mask_collides(tmp_path, masks, collides):
+    model = model_with_geoms(tmp_path, f'<geom size=".1" {masks}/>')
+    leg = parsed(model).link_map["leg"]
+    assert len(leg.collisions) == collides
+    assert len(leg.visuals) == 1
+
+
+def test_geoms_of_hidden_groups_are_not_drawn_unless_there_are_no_others(tmp_path):
+    model = model_with_geoms(tmp_path, '<geom size=".1" group="3"/><geom size=".2" group="2"/>')
+    leg = parsed(model).link_map["leg"]
+    assert [visual.geometry.sphere.radius for visual in leg.visuals] == [0.2]
+    assert len(leg.collisions) == 2
+    path = model.path
+    hidden = path.read_text().replace('size=".1"', 'size=".1" group="4"').replace('="2"', '="3"')
+    path.write_text(hidden.replace('group="4" group="3"', 'group="3"'))
+    model = RobotModel(model.card)
+    assert len(parsed(model).link_map["leg"].visuals) == 2
+
+
+def test_a_drive_without_a_limit_has_a_number_in_the_urdf(tmp_path):
+    model = model_with_geoms(tmp_path, '<geom size=".1"/>')
+    path = model.path
+    servo = '<position joint="hip" kp="10"/>'
+    path.write_text(
+        path.read_text().split("<actuator>")[0] + f"<actuator>{servo}</actuator></mujoco>"
+    )
+    model = RobotModel(model.card)
+    assert np.isinf(model.effort_limits).all()
+    assert parsed(model).joint_map["hip"].limit.effort == 1e6
 
 
 def test_what_is_transparent_is_not_shown_and_what_touches_nothing_is_only_shown(crooked):

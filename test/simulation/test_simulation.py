@@ -12,14 +12,10 @@ import pytest
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
-from humanoid_mujoco_ros.simulation.simulation import (
-    HEALTHY_HEIGHT_M,
-    Simulation,
-    SimulationConfig,
-    healthy_height_m,
-)
+from humanoid_mujoco_ros.robot.vectors import VectorError
+from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 CROOKED_ROBOT = Path(__file__).parents[1] / "robot" / "crooked_robot.xml"
 
@@ -70,7 +66,7 @@ def test_a_gymnasium_action_becomes_the_same_torques(humanoid_v4):
     humanoid_v4.reset(seed=0)
     action = np.random.default_rng(2).uniform(-0.4, 0.4, 17)
     humanoid_v4.step(action)
-    state = simulation.step(robot.efforts_of_action(action))
+    state = simulation.step(robot.gear * action[robot.actuator_indices])
     np.testing.assert_allclose(state.observation, humanoid_v4._get_obs(), atol=1e-9)
 
 
@@ -130,16 +126,23 @@ def test_imu_at_rest_reads_gravity_up(robot):
     np.testing.assert_allclose(state.imu.angular_velocity, state.base_angular_velocity, atol=0.05)
 
 
+def mujoco_at(robot, state):
+    """MuJoCo's own data at the position and velocity of a state."""
+    data = mujoco.MjData(robot.mj)
+    data.qpos[:], data.qvel[:] = state.qpos, state.qvel
+    mujoco.mj_forward(robot.mj, data)
+    return data
+
+
 def test_foot_wrench_is_mujocos_contact_force_on_the_foot(robot):
-    simulation = Simulation(robot)
+    simulation, here = Simulation(robot), Simulation(robot)
     touched = 0
     for _ in range(60):
-        simulation.step(np.zeros(17))
-        data = simulation._data
+        stepped = simulation.step(np.zeros(17))
         # After a step, sensors and cfrc_ext belong to different stages of the integrator.
-        mujoco.mj_forward(robot.mj, data)
+        state = here.set_state(stepped.qpos, stepped.qvel)
+        data = mujoco_at(robot, stepped)
         mujoco.mj_rnePostConstraint(robot.mj, data)
-        state = simulation.state()
         for side in ("left", "right"):
             body = robot.mj.body(f"{side}_foot").id
             # cfrc_ext: torque about the subtree's centre of mass, force; world axes.
@@ -175,13 +178,13 @@ def test_a_push_changes_the_momentum_by_force_times_time(robot):
 
 
 def com_velocity(simulation):
-    model, data = simulation.robot.mj, simulation._data
-    mujoco.mj_subtreeVel(model, data)
+    data = mujoco_at(simulation.robot, simulation.state())
+    mujoco.mj_subtreeVel(simulation.robot.mj, data)
     return data.subtree_linvel[1].copy()
 
 
 def test_a_push_stays_out_of_the_contact_forces_and_ends(robot):
-    simulation = Simulation(robot)
+    simulation, free = Simulation(robot), Simulation(robot)
     qpos = simulation.state().qpos
     qpos[2] = 5.0
     simulation.set_state(qpos, np.zeros(robot.mj.nv))
@@ -190,10 +193,50 @@ def test_a_push_stays_out_of_the_contact_forces_and_ends(robot):
     block = {b.name: b for b in observation.layout(robot.mj)}["cfrc_ext"]
     np.testing.assert_allclose(state.observation[block.slice], 0.0, atol=1e-9)
     simulation.set_external_wrench("pelvis", None)
-    simulation.step(np.zeros(17))
-    assert not simulation._data.qfrc_applied.any()
+    before, after = simulation.state(), simulation.step(np.zeros(17))
+    free.set_state(before.qpos, before.qvel)
+    np.testing.assert_allclose(after.qvel, free.step(np.zeros(17)).qvel, atol=1e-9)
     with pytest.raises(ModelError, match="link 'tail' is not in the model"):
         simulation.set_external_wrench("tail", None)
+
+
+@pytest.mark.parametrize("restart", ["reset", "set_state"])
+def test_a_push_ends_with_the_episode(robot, restart):
+    pushed = Simulation(robot, SimulationConfig(reset_noise_scale=0.0))
+    free = Simulation(robot, SimulationConfig(reset_noise_scale=0.0))
+    pushed.set_external_wrench("torso", Wrench(np.array([0, 100.0, 0]), np.zeros(3)))
+    assert np.abs(pushed.step(np.zeros(17)).qvel - free.step(np.zeros(17)).qvel).max() > 0.01
+    for simulation in (pushed, free):
+        if restart == "reset":
+            simulation.reset()
+        else:
+            simulation.set_state(robot.mj.qpos0, np.zeros(robot.mj.nv))
+    np.testing.assert_array_equal(pushed.step(np.zeros(17)).qpos, free.step(np.zeros(17)).qpos)
+
+
+@pytest.mark.parametrize("component", [5.01 * 9.81, 1e12, 1e305, np.nan, -np.inf])
+@pytest.mark.parametrize("kind", ["force", "torque"])
+def test_a_wrench_beyond_some_body_weights_is_refused(robot, component, kind):
+    simulation = Simulation(robot)
+    vector = np.array([0.0, component * robot.mj.body_subtreemass[1], 0.0])
+    other = np.zeros(3)
+    wrench = Wrench(vector, other) if kind == "force" else Wrench(other, vector)
+    with pytest.raises(VectorError, match=f"external {kind}"):
+        simulation.set_external_wrench("torso", wrench)
+    if np.isfinite(component):
+        with pytest.raises(VectorError, match=r"may be 20\d\d N.*parameter wrench_limit"):
+            simulation.check_external_wrench("torso", wrench)
+
+
+def test_a_wrench_of_some_body_weights_is_taken(robot):
+    simulation = Simulation(robot, SimulationConfig(wrench_limit=2.0))
+    assert simulation.largest_wrench == pytest.approx(2 * 9.81 * robot.mj.body_mass.sum())
+    just_right = Wrench(np.array([0.0, 0.99 * simulation.largest_wrench, 0.0]), np.zeros(3))
+    simulation.set_external_wrench("torso", just_right)
+    # Each component is small enough, the vector is not.
+    too_long = Wrench(np.full(3, 0.99 * simulation.largest_wrench), np.zeros(3))
+    with pytest.raises(VectorError, match="external force on torso"):
+        simulation.set_external_wrench("torso", too_long)
 
 
 @pytest.mark.parametrize("path", ["", str(CROOKED_ROBOT)])
@@ -221,7 +264,7 @@ def test_a_wrench_on_any_link_does_the_work_of_its_force_and_torque_there(path):
     for link in tree.links:
         wrench = Wrench(random.normal(size=3), random.normal(size=3))
         simulation.set_external_wrench(link, wrench)
-        simulation._apply_wrenches()
+        forces = simulation.external_forces()
         quaternion = here[link][1]
         force, torque = (rotation.rotate(quaternion, v) for v in (wrench.force, wrench.torque))
         work = []
@@ -229,7 +272,7 @@ def test_a_wrench_on_any_link_does_the_work_of_its_force_and_torque_there(path):
             turn = rotation.multiply(a[link][1], rotation.conjugate(b[link][1]))
             turned = 2.0 * turn[1:] * np.sign(turn[0])
             work.append((force @ (a[link][0] - b[link][0]) + torque @ turned) / (2 * step))
-        np.testing.assert_allclose(simulation._data.qfrc_applied, work, atol=1e-7, err_msg=link)
+        np.testing.assert_allclose(forces, work, atol=1e-7, err_msg=link)
         simulation.set_external_wrench(link, None)
 
 
@@ -265,9 +308,9 @@ def test_pushes_on_links_of_one_body_add_up_and_end_by_themselves(robot):
 
 
 def test_a_robot_falls_at_five_sevenths_of_its_height(robot, tmp_path):
-    assert healthy_height_m(robot) == HEALTHY_HEIGHT_M == (1.0, 2.0)
+    assert (robot.fall_rule.min_height, robot.fall_rule.max_height) == HEALTHY_HEIGHT_M == (1, 2)
     crooked = RobotModel(ModelConfig(path=str(CROOKED_ROBOT), left_foot="", right_foot=""))
-    low, high = healthy_height_m(crooked)
+    low, high = crooked.fall_rule.min_height, crooked.fall_rule.max_height
     assert (low, high) == pytest.approx((5 / 7, 10 / 7))
     simulation = Simulation(crooked)
     for height, falls in ((low + 1e-6, False), (low - 1e-6, True), (high + 1e-6, True)):
@@ -303,11 +346,13 @@ def test_a_reset_starts_a_new_episode(robot):
     assert not fresh.fallen
 
 
-def test_divergence_is_reported(robot):
-    simulation = Simulation(robot)
+def test_divergence_is_reported_and_leaves_no_file(robot, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # there MuJoCo would write its log
+    simulation = Simulation(robot, SimulationConfig(wrench_limit=1e13))
     simulation.set_external_wrench("torso", Wrench(np.full(3, 1e12), np.full(3, 1e12)))
     with pytest.raises(FloatingPointError, match="diverged"):
         run(simulation, 100)
+    assert not list(tmp_path.iterdir())
 
 
 def run(simulation, ticks):
@@ -343,8 +388,7 @@ def test_a_batch_is_observed_row_by_row(robot):
     states = []
     simulation = Simulation(robot)
     for _ in range(4):
-        simulation.step(np.zeros(17))
-        d = simulation._data
+        d = mujoco_at(robot, simulation.step(np.zeros(17)))
         states.append([a.copy() for a in (d.qpos, d.qvel, d.cinert, d.cvel, d.qfrc_actuator)])
     batch = observation.observe(*(np.stack(parts) for parts in zip(*states, strict=True)), None)
     for row, parts in zip(batch, states, strict=True):

@@ -7,38 +7,31 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.policy.observation import INPUT_NAME, layout, observe_data
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
-from humanoid_mujoco_ros.simulation.simulation import HEALTHY_HEIGHT_M
+from humanoid_mujoco_ros.policy.observation import INPUT_NAME, block, observe_data
+from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, ModelConfig, RobotModel
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
-from humanoid_mujoco_ros.training.tasks import (
-    TASKS,
-    HumanoidV4Task,
-    Transition,
-    humanoid_v4_reset,
-    humanoid_v4_reward,
-    make_task,
-)
+from humanoid_mujoco_ros.training.task import Task, humanoid_v4_reward
 
 CALM = EnvironmentConfig(unpushed_fraction=1.0, delayed_fraction=0.0, ramp_fraction=0.0)
 
 
-class PlainHumanoidV4(HumanoidV4Task):
+class PlainHumanoidV4(Task):
     """Humanoid-v4's reward and nothing else."""
 
     name = "plain"
 
-    def __init__(self, robot, qpos=None, qvel=None):
-        super().__init__(robot)
-        self._start = qpos, qvel
+    def reward(self, state):
+        return humanoid_v4_reward(state.com_velocity[:, 0], state.action)
 
-    def reward(self, step: Transition):
-        return humanoid_v4_reward(step.com_velocity[:, 0], step.action)
 
-    def reset(self, robot, random, n):
-        if self._start[0] is None:
-            return humanoid_v4_reset(robot, random, n)
-        return np.tile(self._start[0], (n, 1)), np.tile(self._start[1], (n, 1))
+def started(robot, config, n=1, task=None, **options):
+    """An environment whose episodes start from one state, a little off the reference pose."""
+    environment = VectorEnvironment(robot, task or PlainHumanoidV4(), n, config, **options)
+    random = np.random.default_rng(9)
+    qpos = robot.mj.qpos0 + random.uniform(-0.01, 0.01, robot.mj.nq)
+    qvel = random.uniform(-0.01, 0.01, robot.mj.nv)
+    environment.set_state(qpos, qvel)
+    return environment, (qpos, qvel)
 
 
 @pytest.fixture(scope="module", params=[("RK4", 0.0025, 4), ("Euler", 0.005, 2)])
@@ -65,10 +58,13 @@ def reference(robot: RobotModel, qpos, qvel, actions, forces=None):
 
 
 def test_transition_equals_a_plain_mujoco_loop(robot):
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 3, CALM, seed=5)
-    first, _ = environment.reset()
-    environment._age[:] = 0
-    starts = environment._qpos.copy(), environment._qvel.copy()
+    environment = VectorEnvironment(robot, PlainHumanoidV4(), 3, CALM, seed=5)
+    random = np.random.default_rng(1)
+    starts = (
+        robot.mj.qpos0 + random.uniform(-0.01, 0.01, (3, robot.mj.nq)),
+        random.uniform(-0.01, 0.01, (3, robot.mj.nv)),
+    )
+    first, _ = environment.set_state(*starts)
     actions = np.random.default_rng(0).uniform(-0.4, 0.4, (12, 3, robot.mj.nu))
     steps = [environment.step(action) for action in actions]
     assert np.array_equal(first[:, :22], starts[0][:, 2:])
@@ -80,41 +76,33 @@ def test_transition_equals_a_plain_mujoco_loop(robot):
 
 
 def test_contact_forces_are_masked(robot):
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 2, CALM)
-    environment.reset()
+    environment, _ = started(robot, CALM, 2)
     step = environment.step(np.zeros((2, robot.mj.nu)))
-    block = next(b for b in layout(robot.mj) if b.name == "cfrc_ext")
-    assert not step.observation[:, block.slice].any()
+    assert not step.observation[:, block(robot.mj, "cfrc_ext").slice].any()
 
 
 def test_a_delayed_command_acts_one_period_late(robot):
     config = EnvironmentConfig(unpushed_fraction=1.0, delayed_fraction=1.0, ramp_fraction=0.0)
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
-    environment.reset()
-    environment._age[:] = 0
-    start = environment._qpos[0].copy(), environment._qvel[0].copy()
+    environment, start = started(robot, config)
     actions = np.random.default_rng(1).uniform(-0.4, 0.4, (6, robot.mj.nu))
     for action in actions:
         environment.step(action[None])
     late = np.concatenate((np.zeros((1, robot.mj.nu)), actions[:-1]))
     expected, _ = reference(robot, *start, late)[-1]
-    np.testing.assert_array_equal(environment._qpos[0], expected)
+    np.testing.assert_array_equal(environment.state.qpos[0], expected)
 
 
 def test_torques_ramp_in_where_an_episode_says_so(robot):
     config = EnvironmentConfig(
         unpushed_fraction=1.0, delayed_fraction=0.0, ramp_fraction=1.0, ramp_s=(0.1, 0.1)
     )
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
-    environment.reset()
-    environment._age[:] = 0
-    start = environment._qpos[0].copy(), environment._qvel[0].copy()
+    environment, start = started(robot, config)
     action = np.full((1, robot.mj.nu), 0.1)
     for _ in range(12):
         environment.step(action)
     scale = np.minimum(np.arange(12) * 0.01 / 0.1, 1.0)
     expected, _ = reference(robot, *start, scale[:, None] * action)[-1]
-    np.testing.assert_allclose(environment._qpos[0], expected, atol=1e-9)
+    np.testing.assert_allclose(environment.state.qpos[0], expected, atol=1e-9)
 
 
 def test_a_push_is_a_force_at_the_root_for_its_duration(robot):
@@ -127,28 +115,26 @@ def test_a_push_is_a_force_at_the_root_for_its_duration(robot):
         delayed_fraction=0.0,
         ramp_fraction=0.0,
     )
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 1, config)
-    environment.reset()
-    environment._age[:] = 0
-    start = environment._qpos[0].copy(), environment._qvel[0].copy()
-    planned = environment._force[0].copy()
+    environment, start = started(robot, config)
+    planned = environment.state.push_n[0].copy()
+    assert environment.state.push_in_s[0] == pytest.approx(0.03)
     actions = np.zeros((8, robot.mj.nu))
     for action in actions:
         environment.step(action[None])
     forces = np.zeros((8, 2))
     forces[3:] = planned
     expected, _ = reference(robot, *start, actions, forces)[-1]
-    np.testing.assert_allclose(environment._qpos[0], expected, atol=1e-9)
+    np.testing.assert_allclose(environment.state.qpos[0], expected, atol=1e-9)
     assert 40.0 <= np.linalg.norm(planned) <= 200.0
     assert environment.pushes == 1
 
 
 def test_ended_episodes_restart_and_say_why(robot):
     config = EnvironmentConfig(episode_s=0.05, unpushed_fraction=1.0)
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot), 4, config)
-    environment.reset()
-    environment._age[:] = 0
-    environment._qpos[1, 2] = 0.5
+    environment = VectorEnvironment(robot, PlainHumanoidV4(), 4, config)
+    start = np.tile(robot.mj.qpos0, (4, 1))
+    start[1, 2] = 0.5
+    environment.set_state(start, np.zeros(robot.mj.nv))
     step = environment.step(np.zeros((4, robot.mj.nu)))
     assert step.failed.tolist() == [False, True, False, False]
     assert HEALTHY_HEIGHT_M[0] < step.observation[1, 0] < HEALTHY_HEIGHT_M[1]
@@ -159,6 +145,36 @@ def test_ended_episodes_restart_and_say_why(robot):
     assert np.abs(step.last_observation[0] - step.observation[0]).max() > 1e-3
 
 
+def test_the_first_episodes_end_at_different_times():
+    config = EnvironmentConfig(episode_s=0.2, unpushed_fraction=1.0)
+    robot = RobotModel()
+    environment = VectorEnvironment(robot, PlainHumanoidV4(), 16, config)
+    environment.reset()
+    ends = [environment.step(np.zeros((16, robot.mj.nu))).timed_out.sum() for _ in range(20)]
+    assert sum(ends) == 16
+    assert max(ends) < 8
+
+
+def test_the_feet_and_their_phases_are_followed():
+    robot = RobotModel()
+    environment, _ = started(robot, CALM)
+    height = robot.mj.qpos0[2] + 0.3  # it hangs in the air
+    qpos = robot.mj.qpos0.copy()
+    qpos[2] = height
+    environment.set_state(qpos, np.zeros(robot.mj.nv))
+    for _ in range(5):
+        environment.step(np.zeros((1, robot.mj.nu)))
+    state = environment.state
+    assert not state.standing.any()
+    np.testing.assert_allclose(state.phase_s, 0.04)  # the first period saw them leave the ground
+    data = mujoco.MjData(robot.mj)
+    data.qpos[:] = state.qpos[0]
+    mujoco.mj_kinematics(robot.mj, data)
+    foot = robot.mj.body("left_foot")
+    sole = data.geom_xpos[foot.geomadr[0], 2] - robot.mj.geom_size[foot.geomadr[0], 0]
+    assert state.foot_height_m[0, 0] == pytest.approx(sole, abs=0.01)
+
+
 def test_reward_is_that_of_gymnasiums_humanoid_v4():
     gymnasium = pytest.importorskip("gymnasium")
     gymnasium.logger.min_level = gymnasium.logger.ERROR
@@ -166,9 +182,8 @@ def test_reward_is_that_of_gymnasiums_humanoid_v4():
     theirs.reset(seed=3)
     start = theirs.data.qpos.copy(), theirs.data.qvel.copy()
     robot = RobotModel(ModelConfig(timestep_s=0.003, steps_per_control=5))
-    environment = VectorEnvironment(robot, PlainHumanoidV4(robot, *start), 1, CALM)
-    environment.reset()
-    environment._age[:] = 0
+    environment = VectorEnvironment(robot, PlainHumanoidV4(), 1, CALM)
+    environment.set_state(*start)
     random = np.random.default_rng(0)
     for _ in range(15):
         action = random.uniform(-0.4, 0.4, robot.mj.nu)
@@ -179,47 +194,55 @@ def test_reward_is_that_of_gymnasiums_humanoid_v4():
         np.testing.assert_allclose(ours.observation[0, :292], observed[:292], atol=1e-8)
 
 
-def test_walking_faster_than_the_cap_earns_nothing():
-    robot = RobotModel()
-    task = make_task("walk", robot, 1.5)
-    qpos, qvel = humanoid_v4_reset(robot, np.random.default_rng(0), 3)
-    speeds = np.column_stack(([1.0, 1.5, 2.5], np.zeros(3)))
-    qpos[:], qvel[:] = qpos[0], qvel[0]
-    step = Transition(qpos, qvel, np.zeros((3, robot.mj.nu)), speeds, 0.0 * speeds, np.zeros(3))
-    slow, capped, fast = task.reward(step)
-    assert capped == fast > slow
-
-
-class HeightOnly(HumanoidV4Task):
+class HeightOnly(Task):
     """A task whose policy reads another vector."""
 
     name = "height"
     input_name = "height_and_time"
 
-    def __init__(self, robot):
-        super().__init__(robot)
-        self.reads = 0
+    def prepare(self, robot, n, random):
+        super().prepare(robot, n, random)
+        self.time = np.zeros(n)
 
-    def observe(self, qpos, qvel, cinert, cvel, qfrc_actuator):
-        self.reads += 1
-        return np.column_stack((qpos[:, 2], np.full(len(qpos), self.reads)))
+    def start(self, ids):
+        self.time[ids] = 0.0
+        return super().start(ids)
 
-    def reward(self, step: Transition):
-        return step.qpos[:, 2]
+    def advance(self, state):
+        self.time += 1.0
+
+    def observe(self, state):
+        return np.column_stack((state.qpos[:, 2], self.time))
+
+    def reward(self, state):
+        return state.qpos[:, 2]
+
+    def finished(self, state):
+        return self.time >= 3
 
 
-def test_the_task_says_what_a_policy_reads(robot):
-    task = HeightOnly(robot)
-    environment = VectorEnvironment(robot, task, 3, CALM)
+def test_the_task_says_what_a_policy_reads_and_when_it_is_done(robot):
+    environment = VectorEnvironment(robot, HeightOnly(), 3, CALM)
+    assert environment.task.input_name != INPUT_NAME
     first, _ = environment.reset()
-    np.testing.assert_array_equal(first, np.column_stack((environment._qpos[:, 2], np.ones(3))))
-    step = environment.step(np.zeros((3, robot.mj.nu)))
-    assert step.observation.shape == (3, 2)
-    assert step.last_observation.shape[1] == 2
-    for name in TASKS:
-        assert make_task(name, robot, 1.0).input_name == INPUT_NAME
+    np.testing.assert_array_equal(first[:, 1], np.zeros(3))
+    for count in (1, 2, 3):
+        step = environment.step(np.zeros((3, robot.mj.nu)))
+        assert step.observation.shape == (3, 2)
+        assert step.finished.tolist() == [count == 3] * 3
+        assert not step.failed.any()
+    np.testing.assert_array_equal(step.observation[:, 1], np.zeros(3))  # it began again
 
 
-def test_an_unknown_task_is_refused_by_name():
-    with pytest.raises(ValueError, match="'dance' is unknown; the tasks are walk, balance"):
-        make_task("dance", RobotModel(), 1.0)
+def test_pushes_grow_while_few_falls_come_on_a_push_and_the_task_agrees():
+    environment = VectorEnvironment(RobotModel(), PlainHumanoidV4(), 1, CALM)
+    for _ in range(100):
+        environment.adapt_pushes(0.0)
+    grown = environment.push_level
+    assert grown > 0.2
+    environment.task.pushes_may_grow = False
+    environment.adapt_pushes(0.0)
+    assert environment.push_level == grown
+    for _ in range(10):
+        environment.adapt_pushes(2.0)
+    assert environment.push_level < grown

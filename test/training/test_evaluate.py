@@ -21,7 +21,7 @@ from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 from humanoid_mujoco_ros.training import evaluate
-from humanoid_mujoco_ros.training.evaluate import BatchPolicy, PosedObserver, Trial, run_trial
+from humanoid_mujoco_ros.training.trial import Conditions, Outcome, PosedObserver, Trial, run_trial
 
 ROBOT = RobotModel()
 
@@ -33,8 +33,7 @@ def random_checkpoint(normalization: str = "stored") -> Checkpoint:
         random.normal(0, 0.3, (out, into)).astype(np.float32)
         for into, out in itertools.pairwise(sizes)
     ]
-    block = next(b for b in observation.layout(ROBOT.mj) if b.name == "cfrc_ext")
-    weights[0][:, block.slice] = 0.0
+    weights[0][:, observation.block(ROBOT.mj, "cfrc_ext").slice] = 0.0
     stored = normalization == "stored"
     return Checkpoint(
         weights=tuple(weights),
@@ -49,25 +48,12 @@ def random_checkpoint(normalization: str = "stored") -> Checkpoint:
     )
 
 
-@pytest.mark.parametrize("normalization", ["stored", "running"])
-def test_the_batch_policy_acts_as_the_policy(normalization):
-    checkpoint = random_checkpoint(normalization)
-    batch = BatchPolicy(checkpoint, ROBOT, 2)
-    singles = [Policy(checkpoint, ROBOT) for _ in range(2)]
-    order = [checkpoint.joints.index(joint) for joint in ROBOT.action_joints]
-    random = np.random.default_rng(1)
-    for _ in range(4):
-        observed = random.normal(size=(2, 376))
-        expected = [p.action(o)[order] for p, o in zip(singles, observed, strict=True)]
-        np.testing.assert_allclose(batch.actions(observed, np.arange(2)), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("force_n", [0.0, 150.0])
 def test_a_trial_is_an_episode_of_the_simulation(force_n):
     checkpoint = random_checkpoint()
     heading, at = np.array([0.7]), np.array([0.05])
     trial = Trial(1, 0.2, 0, force_n, heading, at) if force_n else Trial(1, 0.2)
-    outcome = run_trial(ROBOT, checkpoint, trial, seed=3, threads=1)
+    outcome = run_trial(ROBOT, checkpoint, trial, Conditions(seed=3, threads=1))
     random = np.random.default_rng(3)
     qpos = ROBOT.mj.qpos0 + random.uniform(-0.01, 0.01, (1, ROBOT.mj.nq))
     qvel = random.uniform(-0.01, 0.01, (1, ROBOT.mj.nv))
@@ -128,8 +114,8 @@ def test_a_walk_on_the_shadows_observation_is_the_same_walk(force_n):
     policy = checkpoints.load(policy_source.resolve("walk"), ROBOT)
     heading, at = np.array([0.3, -2.0, 2.0]), np.full(3, 2.0)
     trial = Trial(3, 5.0, 0, force_n, heading, at) if force_n else Trial(3, 5.0)
-    plain = run_trial(ROBOT, policy, trial, seed=5)
-    posed = run_trial(ROBOT, policy, trial, seed=5, observer=PosedObserver(ROBOT))
+    plain = run_trial(ROBOT, policy, trial, Conditions(seed=5))
+    posed = run_trial(ROBOT, policy, trial, Conditions(seed=5, observer=PosedObserver(ROBOT)))
     assert not plain.fell.any()
     assert not posed.fell.any()
     assert not np.array_equal(plain.displacement_m, posed.displacement_m)
@@ -158,15 +144,24 @@ def test_the_command_compares_falls_on_both_observations(tmp_path, capsys):
 def test_a_delay_and_a_push_change_the_outcome_and_a_seed_repeats_it():
     checkpoint = random_checkpoint()
     plain, again, late = (
-        run_trial(ROBOT, checkpoint, Trial(3, 0.3, delay), seed=1, threads=2) for delay in (0, 0, 1)
+        run_trial(ROBOT, checkpoint, Trial(3, 0.3, delay), Conditions(seed=1, threads=2))
+        for delay in (0, 0, 1)
     )
     np.testing.assert_array_equal(plain.displacement_m, again.displacement_m)
     assert not np.allclose(plain.displacement_m, late.displacement_m)
 
 
+def test_a_push_is_survived_by_a_robot_that_is_up_six_seconds_after_its_end():
+    upright_s = np.array([8.9, 9.3, 9.0, 15.0])
+    zeros = np.zeros(4)
+    outcome = Outcome(upright_s < 15.0, upright_s, np.zeros((4, 2)), zeros, zeros)
+    at = np.array([3.0, 3.0, 2.5, 14.0])  # it acts for 0.2 s
+    assert outcome.survived(at).tolist() == [False, True, True, True]
+
+
 def test_a_fall_ends_an_episode():
     checkpoint = random_checkpoint()
-    outcome = run_trial(ROBOT, checkpoint, Trial(4, 3.0), threads=2)
+    outcome = run_trial(ROBOT, checkpoint, Trial(4, 3.0), Conditions(threads=2))
     assert outcome.fell.all()
     assert (outcome.upright_s < 2.5).all()
 
@@ -231,7 +226,7 @@ def test_a_shipped_policy_stays_up(name, delay_steps):
     policy = checkpoints.load(path, ROBOT)
     policy.check_fits(RobotModel(ModelConfig()))
     assert policy.task == name
-    outcome = run_trial(ROBOT, policy, Trial(6, 10.0, delay_steps), seed=11)
+    outcome = run_trial(ROBOT, policy, Trial(6, 10.0, delay_steps), Conditions(seed=11))
     assert not outcome.fell.any()
     if name == "walk":
         assert outcome.speed_m_s.min() > 0.5

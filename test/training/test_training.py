@@ -18,45 +18,54 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from humanoid_mujoco_ros.policy import checkpoint as checkpoints  # noqa: E402
-from humanoid_mujoco_ros.policy.inference import Network, Policy  # noqa: E402
-from humanoid_mujoco_ros.policy.observation import INPUT_NAME, layout  # noqa: E402
+from humanoid_mujoco_ros.policy.inference import Policy  # noqa: E402
+from humanoid_mujoco_ros.policy.observation import INPUT_NAME, block  # noqa: E402
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel  # noqa: E402
 from humanoid_mujoco_ros.simulation.simulation import Simulation  # noqa: E402
-from humanoid_mujoco_ros.training import evaluate, ppo, train  # noqa: E402
-from humanoid_mujoco_ros.training.train import TrainOptions  # noqa: E402
+from humanoid_mujoco_ros.training import evaluate, train  # noqa: E402
+from humanoid_mujoco_ros.training.options import TrainOptions  # noqa: E402
+from humanoid_mujoco_ros.training.ppo import CRITIC_ONLY_ITERATIONS  # noqa: E402
+from humanoid_mujoco_ros.training.task import Task  # noqa: E402
+from humanoid_mujoco_ros.training.tasks import TASKS  # noqa: E402
+from humanoid_mujoco_ros.training.team import Team  # noqa: E402
+from humanoid_mujoco_ros.training.trainer import Trainer  # noqa: E402
 
 TERRIER = Path(__file__).parent / "terrier.xml"
 EVALUATION = ("--battery", "episodes", "--episodes", "2", "--long-episodes", "0")
-SMALL = ("--environments", "32", "--steps", "16", "--minibatch", "256", "--no-tensorboard")
+SMALL = ("--environments", "32", "--steps", "16", "--minibatch", "256")
+PROGRAM = (
+    "import sys\nfrom humanoid_mujoco_ros.training.train import main\n"
+    "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))"
+)
 
 
-def small_trainer(tmp_path: Path, **changes) -> ppo.Trainer:
+def small_trainer(output: Path, task: Task | None = None, **changes) -> Trainer:
+    output.mkdir(exist_ok=True)
     options = TrainOptions(
-        "walk", output=tmp_path, environments=16, steps=8, minibatch=64, tensorboard=False
+        task or TASKS["walk"](), output=output, environments=16, steps=8, minibatch=64
     )
     torch.set_num_threads(1)
-    trainer = ppo.Trainer(dataclasses.replace(options, **changes), tmp_path, ppo.Team(0, 1))
+    trainer = Trainer(dataclasses.replace(options, **changes), output, Team(0, 1))
     trainer.begin()
     return trainer
 
 
-def actions_in_torch(trainer: ppo.Trainer, observed: np.ndarray) -> np.ndarray:
+def actions_in_torch(trainer: Trainer, observed: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        seen = trainer._network_input(observed)
-        return trainer.action_limits * trainer.agent.actor(seen, bfloat16=False).numpy()
+        seen = torch.from_numpy(trainer.normalizer(observed))
+        return trainer.limits * trainer.agent.actor(seen, bfloat16=False).numpy()
 
 
-def actions_of(policy: checkpoints.Checkpoint, observed: np.ndarray) -> np.ndarray:
-    normalized = (observed - policy.observation_mean) / np.sqrt(policy.observation_var + 1e-8)
-    return Network(policy)(np.clip(normalized, -10, 10).astype(np.float32))
+def actions_of(policy: checkpoints.Checkpoint, trainer: Trainer, observed: np.ndarray):
+    return Policy(policy, trainer.robot).controls(observed)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> ppo.Trainer:
+def trained(tmp_path_factory) -> Trainer:
     """A trainer after two updates, and its saved files."""
-    trainer = small_trainer(tmp_path_factory.mktemp("trained"), cleanrl=True)
+    trainer = small_trainer(tmp_path_factory.mktemp("trained"))
     for _ in range(2):
-        trainer.adapt(trainer.update(trainer.collect())["kl"], 0.0)
+        trainer.iterate(0.0)
     trainer.save()
     return trainer
 
@@ -68,10 +77,10 @@ def test_the_saved_policy_acts_as_the_torch_module(trained):
     observed = trained.environment.observe()
     expected = actions_in_torch(trained, observed)
     assert np.abs(expected).max() > 1e-4
-    np.testing.assert_allclose(actions_of(policy, observed), expected, atol=1e-5)
+    np.testing.assert_allclose(actions_of(policy, trained, observed), expected, atol=1e-5)
     np.testing.assert_allclose(
         np.exp(policy.log_std),
-        trained.action_limits * trained.agent.log_std().detach().exp().numpy(),
+        trained.limits * trained.agent.log_std().detach().exp().numpy(),
         rtol=1e-5,
     )
 
@@ -104,18 +113,18 @@ def test_another_robots_height_and_motors_are_its_own(tmp_path):
 
 def test_each_motor_is_commanded_within_its_own_range(tmp_path):
     trainer = small_trainer(tmp_path, model=str(TERRIER), initial_std=0.4)
-    np.testing.assert_array_equal(trainer.action_limits, [1.0, 0.5] * 4)
+    np.testing.assert_array_equal(trainer.limits, [1.0, 0.5] * 4)
     seen = []
     step = trainer.environment.step
     trainer.environment.step = lambda action: seen.append(action) or step(action)
-    trainer.update(trainer.collect())
+    trainer.iterate(0.0)
     largest = np.abs(np.concatenate(seen)).max(axis=0)
-    np.testing.assert_array_equal(largest, trainer.action_limits)
+    np.testing.assert_array_equal(largest, trainer.limits)
     policy = trainer.checkpoint()
-    np.testing.assert_allclose(np.exp(policy.log_std), trainer.action_limits, rtol=0.1)
+    np.testing.assert_allclose(np.exp(policy.log_std), trainer.limits, rtol=0.1)
     observed = trainer.environment.observe()
     expected = actions_in_torch(trainer, observed)
-    np.testing.assert_allclose(actions_of(policy, observed), expected, atol=1e-5)
+    np.testing.assert_allclose(actions_of(policy, trainer, observed), expected, atol=1e-5)
     resumed = small_trainer(tmp_path / "again", model=str(TERRIER), resume=str(trainer.save()))
     np.testing.assert_allclose(actions_in_torch(resumed, observed), expected, atol=1e-5)
     np.testing.assert_allclose(
@@ -132,23 +141,10 @@ def test_a_control_range_to_one_side_is_refused(tmp_path, capsys):
 
 def test_constant_and_masked_columns_have_zero_weights(trained):
     policy = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
-    unused = np.setdiff1d(np.arange(policy.observation_size), trained.columns)
-    contact = next(b for b in layout(trained.robot.mj) if b.name == "cfrc_ext").slice
+    unused = np.setdiff1d(np.arange(policy.observation_size), trained.normalizer.columns)
+    contact = block(trained.robot.mj, "cfrc_ext").slice
     assert set(range(376)[contact]) <= set(unused.tolist())
     assert not policy.weights[0][:, unused].any()
-
-
-def test_the_cleanrl_export_is_a_plain_state_dict_that_loads(trained):
-    path = trained.output / "walk.cleanrl_model"
-    state = torch.load(path, weights_only=True)
-    assert {"actor_logstd", "actor_mean.0.weight", "critic.4.bias"} <= set(state)
-    assert state["actor_logstd"].shape == (1, 17)
-    assert state["critic.0.weight"].shape == (256, 376)
-    own = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
-    theirs = checkpoints.load(path, trained.robot)
-    assert theirs.normalization == "running"
-    for a, b in zip(own.weights, theirs.weights, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_updates_keep_the_networks_symmetric(trained):
@@ -171,25 +167,26 @@ def test_resume_continues_with_the_same_networks(trained, tmp_path):
     for name, value in trained.agent.critic.state_dict().items():
         torch.testing.assert_close(resumed.agent.critic.state_dict()[name], value)
     assert resumed.steps_done == trained.steps_done
-    assert resumed.critic_only == 0
+    assert resumed.optimizer.critic_only == 0
 
 
 def test_resume_without_the_training_file_starts_a_critic(trained, tmp_path):
     path = tmp_path / "walk.safetensors"
     path.write_bytes((trained.output / "walk.safetensors").read_bytes())
     resumed = small_trainer(tmp_path / "again", resume=str(path))
-    assert resumed.critic_only == ppo.CRITIC_ONLY_ITERATIONS
-    before = actions_in_torch(resumed, trained.environment.observe())
-    resumed.adapt(resumed.update(resumed.collect())["kl"], 0.0)
-    resumed.statistics = trained.statistics
-    np.testing.assert_allclose(
-        actions_in_torch(resumed, trained.environment.observe()), before, atol=2e-2
-    )
+    assert resumed.optimizer.critic_only == CRITIC_ONLY_ITERATIONS
+    before = [layer.weight.detach().clone() for layer in resumed.agent.layers()]
+    resumed.iterate(0.0)
+    moved = [
+        not torch.equal(old, layer.weight)
+        for old, layer in zip(before, resumed.agent.layers(), strict=True)
+    ]
+    assert moved == [False] * 3 + [True] * 3  # the actor waits for its critic
 
 
 @pytest.mark.slow
 def test_half_a_minute_of_training_improves(tmp_path, capsys):
-    few = ("--minutes", "0.45", "--environments", "256", "--no-tensorboard")
+    few = ("--minutes", "0.45", "--environments", "256")
     assert train.main(["walk", *few, "--output", str(tmp_path)]) == 0
     rows = [json.loads(line) for line in (tmp_path / "walk.jsonl").read_text().splitlines()]
     returns = [row["return"] for row in rows if np.isfinite(row["return"])]
@@ -200,24 +197,25 @@ def test_half_a_minute_of_training_improves(tmp_path, capsys):
     assert json.loads((tmp_path / "walk.json").read_text())["options"]["gamma"] == 0.99
 
 
+def environment_of_a_run() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ctrl_c_leaves_a_checkpoint(tmp_path, processes):
     command = [
-        sys.executable,
-        "-c",
-        "import sys\nfrom humanoid_mujoco_ros.training.train import main\n"
-        "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))",
+        *(sys.executable, "-c", PROGRAM),
         *("balance", "--minutes", "5", "--output", str(tmp_path), *SMALL),
         *("--processes", str(processes)),
     ]
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=environment_of_a_run(),
         start_new_session=True,
     ) as process:
         table = tmp_path / "balance.jsonl"
@@ -233,6 +231,25 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, processes):
     assert policy.task == "balance"
 
 
+@pytest.mark.slow
+def test_two_processes_of_torchrun_train_together(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(PROGRAM)
+    output = tmp_path / "output"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"),
+        *(str(script), "balance", "--minutes", "0.05", "--output", str(output), *SMALL),
+    ]
+    result = subprocess.run(
+        command, env=environment_of_a_run(), capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in (output / "balance.jsonl").read_text().splitlines()]
+    assert rows[0]["steps"] == 2 * 32 * 16  # of both
+    assert checkpoints.load(output / "balance.safetensors", RobotModel()).task == "balance"
+    assert result.stdout.count("saved ") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -246,6 +263,57 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, processes):
 def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, complaint, capsys, tmp_path):
     assert train.main([*arguments, "--output", str(tmp_path)]) == 2
     assert complaint in capsys.readouterr().err
+
+
+class Creep(Task):
+    """A task with a curriculum that counts its own steps."""
+
+    name = "creep"
+
+    def prepare(self, robot, n, random):
+        super().prepare(robot, n, random)
+        self.steps = 0
+
+    def reward(self, state):
+        self.steps += 1
+        return state.qpos[:, 2]
+
+    def figures(self):
+        steps, self.steps = self.steps, 0
+        return {"steps": steps}
+
+    def adapt(self, figures, falls_per_minute):
+        assert falls_per_minute >= 0.0
+        self.level += 0.25
+        return {"own_steps": figures["steps"]}
+
+
+def test_a_tasks_curriculum_is_asked_logged_and_resumed(tmp_path):
+    trainer = small_trainer(tmp_path, Creep())
+    row = trainer.iterate(0.0)
+    assert row["own_steps"] == 8.0
+    assert trainer.options.task.level == 0.0  # options stay as they were given
+    path = trainer.save()
+    resumed = small_trainer(tmp_path, Creep(), resume=str(path))
+    assert resumed.task.level == 0.25
+    assert resumed.checkpoint().task == "creep"
+    another = small_trainer(tmp_path, resume=str(path))
+    assert another.task.level == 0.0
+
+
+def test_a_policy_that_reads_something_else_cannot_be_resumed(trained, tmp_path, capsys):
+    policy = checkpoints.load(trained.output / "walk.safetensors", trained.robot)
+    path = tmp_path / "other.safetensors"
+    dataclasses.replace(policy, input="pixels").save(path)
+    assert train.main(["walk", "--resume", str(path)]) == 2
+    assert "reads 'pixels', the task walk reads 'humanoid_v4'" in capsys.readouterr().err
+
+
+def test_options_of_a_task_are_recorded_with_the_others():
+    options = TrainOptions(TASKS["walk"](speed_m_s=1.2))
+    assert options.resolved()["task"] == "walk"
+    assert options.resolved()["speed_m_s"] == 1.2
+    assert options.resolved()["gamma"] == 0.99
 
 
 def test_other_widths_are_refused_with_both_named(trained, tmp_path, capsys):

@@ -9,6 +9,7 @@ from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.robot.vectors import VectorError
 from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
 
 SPRING = SpringConfig(stiffness=100.0, damping=0.0, max_force=1000.0)
@@ -27,7 +28,7 @@ class Stage:
 
     def stand(self, position):
         joints = np.zeros(len(self.posed.robot.joints))
-        self.posed.set_pose(position, rotation.from_rpy([0.1, 0.2, 0.3]), joints)
+        self.posed.set_pose(position, rotation.normalized([0.97, 0.1, 0.1, 0.2]), joints)
 
     def surface_point(self, geom_name):
         """A geom's id and a point of the scene on its surface."""
@@ -93,4 +94,25 @@ def test_a_browser_that_is_not_heard_loses_the_robot(stage):
     stage.drag.hear("a", 1.9)
     assert stage.drag.pull(3.8) is not None
     assert stage.drag.pull(4.0) is None
-    assert stage.drag.client == ""
+    assert stage.drag.client is None
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf, 1e300])
+def test_a_mouse_beyond_all_bounds_is_refused(stage, number):
+    geom, point = stage.surface_point("head")
+    with pytest.raises(VectorError):
+        stage.drag.start("a", geom, point, [number, 0.0, 0.0], 0.0)
+    assert stage.drag.client is None
+    stage.drag.start("a", geom, point, point + [0.1, 0.0, 0.0], 0.0)
+    before = stage.drag.pull(0.0).force_world
+    with pytest.raises(VectorError):
+        stage.drag.move("a", [0.0, 0.0, number], 0.0)
+    np.testing.assert_array_equal(stage.drag.pull(0.0).force_world, before)
+
+
+def test_a_point_far_from_the_body_is_taken_from_its_surface(stage):
+    geom, point = stage.surface_point("head")
+    stage.drag.start("a", geom, point + [1e5, 0.0, 0.0], point, 0.0)
+    radius = stage.posed.robot.mj.geom_size[geom, 0]
+    pulled = stage.drag.pull(0.0).point_world
+    assert np.linalg.norm(pulled - stage.posed.geom_xpos[geom]) == pytest.approx(radius)

@@ -10,8 +10,6 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.viewer import shapes
 
-trimesh = pytest.importorskip("trimesh")
-
 ROBOT_OF_EVERY_SHAPE = """
 <mujoco>
   <asset>
@@ -44,36 +42,37 @@ def robot(tmp_path):
     return RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
 
 
-def closed(name):
-    """The shape of scale one that a person sees, as one mesh."""
-    mesh = getattr(shapes, name)()
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)
-
-
 @pytest.mark.parametrize(("name", "volume"), [("sphere", 4 / 3 * np.pi), ("box", 8.0)])
 def test_closed_meshes_are_watertight_and_face_outwards(name, volume):
-    mesh = closed(name)
+    mesh = getattr(shapes, name)()
+    mesh.merge_vertices()
     assert mesh.is_watertight
     assert mesh.volume == pytest.approx(volume, rel=0.02)
 
 
-def test_a_tube_faces_outwards_and_fits_the_sphere(robot):
+def test_a_box_has_sharp_edges():
+    mesh = shapes.box()
+    assert len(mesh.vertices) == 36
+    np.testing.assert_allclose(np.abs(mesh.vertex_normals).max(axis=1), 1.0)
+
+
+def test_a_tube_faces_outwards_and_fits_the_sphere():
     tube = shapes.tube()
-    mesh = trimesh.Trimesh(tube.vertices, tube.faces, process=False)
-    radial = mesh.triangles_center * [1, 1, 0]
-    assert (np.sum(mesh.face_normals * radial, axis=1) > 0.9).all()
-    assert mesh.area == pytest.approx(4 * np.pi, rel=0.01)
-    ring = tube.vertices[tube.vertices[:, 2] == 1][:, :2]
+    radial = tube.triangles_center * [1, 1, 0]
+    assert (np.sum(tube.face_normals * radial, axis=1) > 0.9).all()
+    assert tube.area == pytest.approx(4 * np.pi, rel=0.01)
+    ring = tube.vertices[np.isclose(tube.vertices[:, 2], 1)][:, :2]
     sphere = shapes.sphere().vertices
     equator = sphere[np.abs(sphere[:, 2]) < 1e-6][:, :2]
-    np.testing.assert_allclose(ring, equator, atol=1e-6)
+    assert len(equator) == shapes.SEGMENTS
+    distances = np.linalg.norm(ring[:, None] - equator[None], axis=-1)
+    np.testing.assert_allclose(distances.min(axis=1), 0.0, atol=1e-6)
 
 
-def test_a_disc_has_a_front_and_a_back(robot):
+def test_a_disc_has_a_front_and_a_back():
     disc = shapes.disc()
-    mesh = trimesh.Trimesh(disc.vertices, disc.faces, process=False)
-    assert sorted({round(float(z)) for z in mesh.face_normals[:, 2]}) == [-1, 1]
-    assert mesh.area == pytest.approx(2 * np.pi, rel=0.01)
+    assert sorted({round(float(z)) for z in disc.face_normals[:, 2]}) == [-1, 1]
+    assert disc.area == pytest.approx(2 * np.pi, rel=0.01)
 
 
 def surface_points(robot, posed):
@@ -90,7 +89,7 @@ def surface_points(robot, posed):
 
 def test_every_geom_is_drawn_where_mujoco_has_it(robot):
     posed = PosedModel(robot)
-    turn = rotation.from_rpy([0.3, -0.5, 1.1])
+    turn = rotation.normalized([0.8, 0.2, -0.3, 0.5])
     posed.set_pose([1.0, 2.0, 3.0], turn, [0.7])
     points = surface_points(robot, posed)
     m = robot.mj
@@ -103,11 +102,31 @@ def test_every_geom_is_drawn_where_mujoco_has_it(robot):
         np.testing.assert_allclose(local.max(axis=0), aabb[:3] + aabb[3:], atol=1e-3)
 
 
-def test_gymnasiums_humanoid_has_colours_of_its_own_and_other_robots_their_model_s(robot):
-    humanoid = RobotModel()
-    colors = {tuple(color) for batch in shapes.batches(humanoid) for color in batch.colors.tolist()}
-    assert len(colors) == 3
-    assert {tuple(c) for b in shapes.batches(robot) for c in b.colors.tolist()} == {(128,) * 3}
+def colors_by_body(robot):
+    found = {}
+    for batch in shapes.batches(robot):
+        for body, color in zip(batch.bodies, batch.colors.tolist(), strict=True):
+            found.setdefault(robot.mj.body(body).name, set()).add(tuple(color))
+    return found
+
+
+def test_a_robot_of_one_colour_gets_two_along_each_limb_and_dark_ends():
+    colors = colors_by_body(RobotModel())
+    assert {len(of_body) for of_body in colors.values()} == {1}
+    assert len(set.union(*colors.values())) == 3
+    assert colors["torso"] == colors["pelvis"] != colors["lwaist"] == colors["left_thigh"]
+    assert colors["left_foot"] == colors["right_foot"] == colors["left_lower_arm"]
+    assert colors["left_foot"] not in (colors["torso"], colors["lwaist"])
+
+
+def test_a_robot_of_several_colours_keeps_them(tmp_path):
+    path = tmp_path / "colourful.xml"
+    path.write_text(ROBOT_OF_EVERY_SHAPE.replace('type="box"', 'type="box" rgba="1 0.5 0 1"'))
+    robot = RobotModel(ModelConfig(path=str(path), left_foot="", right_foot=""))
+    assert colors_by_body(robot) == {
+        "trunk": {(255, 128, 0), (128, 128, 128)},
+        "limb": {(128, 128, 128)},
+    }
 
 
 def test_a_point_beside_a_capsule_snaps_to_its_surface():
@@ -121,5 +140,13 @@ def test_a_point_beside_a_capsule_snaps_to_its_surface():
         ([0.0, 0.0, 0.9], [0.0, 0.0, 0.6]),
     ):
         np.testing.assert_allclose(shapes.snap_to_surface(m, 0, np.array(point)), expected)
-    point = np.array([0.2, 0.0, 0.9])
-    np.testing.assert_array_equal(shapes.snap_to_surface(m, 1, point), point)
+    for point, expected in (([0.2, 0.0, 0.9], [0.2, 0.0, 0.9]), ([1e6, 0.0, -9.0], [1, 0, -1])):
+        np.testing.assert_allclose(shapes.snap_to_surface(m, 1, np.array(point)), expected)
+
+
+def test_an_instance_that_is_not_there_is_refused():
+    batch = shapes.batches(RobotModel())[0]
+    assert batch.geom(0) == batch.geoms[0]
+    for instance in (None, -1, len(batch.geoms)):
+        with pytest.raises(shapes.ShapeError, match=f"instances, no {instance}"):
+            batch.geom(instance)

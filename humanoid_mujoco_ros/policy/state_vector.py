@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The observation of any robot but Gymnasium's humanoid: its state, but not where it is.
+
+For Gymnasium's ant, half_cheetah, hopper and walker2d it begins with what their v4 environments
+observe (Hopper and Walker2d before they clip the velocities); the joints' efforts follow.
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from humanoid_mujoco_ros.policy.observation import Block
+from humanoid_mujoco_ros.robot.base import HINGE, SLIDE
+from humanoid_mujoco_ros.robot.model import RobotModel
+
+Float64Array = NDArray[np.float64]
+
+_Row = tuple[str, int, str, str, str]
+"""Name, size, unit, frame and meaning of a block."""
+_FREE_POSE = (
+    ("height", 1, "m", "world", "z of base_link"),
+    ("orientation", 4, "", "world", "quaternion (w, x, y, z) of base_link"),
+)
+_FREE_TWIST = (
+    ("linear_velocity", 3, "m/s", "world", "of base_link"),
+    ("angular_velocity", 3, "rad/s", "base_link", "of base_link"),
+)
+_PLANAR_POSE = (
+    ("height", 1, "m", "joint", "of base_link, along its vertical slide"),
+    ("pitch", 1, "rad", "joint", "of base_link in its plane"),
+)
+_PLANAR_TWIST = (
+    ("linear_velocity", 2, "m/s", "world", "of base_link, forward and up"),
+    ("angular_velocity", 1, "rad/s", "joint", "of base_link in its plane"),
+)
+
+
+class StateVector:
+    """Makes the vector of one robot.
+
+    A base of another kind than free or planar (slide along x, slide along z, hinge) is observed as
+    the positions and velocities of its joints; a fixed one is not observed.
+
+    Attributes:
+        layout: The blocks of the vector in their order.
+        size: Number of values.
+    """
+
+    def __init__(self, robot: RobotModel) -> None:
+        """Lays out the vector."""
+        base, m, n = robot.base, robot.mj, len(robot.joints)
+        kinds = [int(m.jnt_type[j]) for j in base.joints]
+        axes = [tuple(np.abs(m.jnt_axis[j])) for j in base.joints[:2]]
+        is_planar = kinds == [SLIDE, SLIDE, HINGE] and axes == [(1, 0, 0), (0, 0, 1)]
+        pose: tuple[_Row, ...] = ()
+        twist: tuple[_Row, ...] = ()
+        if base.is_free or is_planar:
+            pose = _FREE_POSE if base.is_free else _PLANAR_POSE
+            twist = _FREE_TWIST if base.is_free else _PLANAR_TWIST
+        elif base.joints:
+            count = len(base.joints)
+            pose = (("base_positions", count, "m, rad", "joint", "of the base's joints"),)
+            twist = (("base_velocities", count, "m/s, rad/s", "joint", "of the base's joints"),)
+        q = int(m.jnt_qposadr[base.joints[0]]) if base.joints else 0
+        v = int(m.jnt_dofadr[base.joints[0]]) if base.joints else 0
+        # Without the horizontal position: x and y of a free base, x of a planar one.
+        skipped = 2 if base.is_free else 1 if is_planar else 0
+        size = 7 if base.is_free else len(base.joints)
+        speeds = 6 if base.is_free else len(base.joints)
+        self._q = np.array([*range(q + skipped, q + size), *robot.qpos_indices], dtype=np.intp)
+        self._v = np.array([*range(v, v + speeds), *robot.dof_indices], dtype=np.intp)
+        self._efforts = robot.dof_indices
+        rows = (
+            *pose,
+            ("joint_positions", n, "rad", "joint", "in model order"),
+            *twist,
+            ("joint_velocities", n, "rad/s", "joint", "in model order"),
+            ("joint_efforts", n, "N m", "joint", "of the motors, in model order"),
+        )
+        blocks, start = [], 0
+        for name, count, unit, frame, meaning in rows:
+            blocks.append(Block(name, start, count, unit, frame, meaning))
+            start += count
+        self.layout: tuple[Block, ...] = tuple(blocks)
+        self.size = start
+
+    def of_data(self, data: mujoco.MjData) -> Float64Array:
+        """The vector (size,) of a MuJoCo state; a new array."""
+        return self.of(data.qpos, data.qvel, data.qfrc_actuator)
+
+    def of(
+        self, qpos: Float64Array, qvel: Float64Array, qfrc_actuator: Float64Array
+    ) -> Float64Array:
+        """The vector (..., size) of a state or a batch of states; a new array.
+
+        Args:
+            qpos: (..., nq) [m, rad].
+            qvel: (..., nv) [m/s, rad/s].
+            qfrc_actuator: (..., nv) [N, N·m].
+        """
+        parts = (qpos[..., self._q], qvel[..., self._v], qfrc_actuator[..., self._efforts])
+        return np.concatenate(parts, axis=-1)

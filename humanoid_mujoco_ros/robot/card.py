@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Robot cards: what has to be known of a robot beyond its model, read from YAML.
+
+A card is `config/robots/NAME.yaml`, or a file of the user's. A bare MJCF file is a card that leaves
+everything at its default. Joints are named by patterns: `*` stands for any text, `?` for one
+character, `[lr]` for one of these; a later pattern overrides what an earlier one says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from humanoid_mujoco_ros.robot.errors import CardError, ModelError
+from humanoid_mujoco_ros.robot.yaml_file import read_yaml
+
+Actuation = Literal["effort", "position"]
+
+INTEGRATORS = ("Euler", "RK4", "implicit", "implicitfast")
+"""MuJoCo's integrators."""
+GYMNASIUM_ASSETS = "gymnasium/envs/mujoco/assets"
+"""Folder that `gymnasium:` stands for."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The motor of a joint: torque = kp (target - position) - kd velocity, within its limit."""
+
+    kp: float | None = None
+    """Stiffness [N·m/rad] (position); None: the model's."""
+    kd: float | None = None
+    """Damping [N·m·s/rad] (position); None: the model's, or 0."""
+    effort_limit: float | None = None
+    """Largest torque [N·m], if below the model's; None: the model's."""
+    armature: float | None = None
+    """Inertia of the rotor, seen at the joint [kg·m²]; None: the model's."""
+
+
+@dataclass(frozen=True)
+class StartPose:
+    """Where an episode starts."""
+
+    keyframe: str | None = None
+    """Keyframe of the model; None: `home` if there is one and nothing else is said."""
+    height: float | None = None
+    """Height of base_link [m]; None: the keyframe's or the model's."""
+    joints: Mapping[str, float] = field(default_factory=dict)
+    """Joint positions [rad] by joint pattern; the other joints are as in the keyframe or model."""
+
+
+@dataclass(frozen=True)
+class FallRule:
+    """When the robot counts as fallen."""
+
+    min_height: float = -np.inf
+    """Lowest height [m] of base_link."""
+    max_height: float = np.inf
+    """Greatest height [m] of base_link."""
+    max_tilt: float = np.inf
+    """Greatest angle [rad] between the z axis of base_link and the vertical."""
+
+    def is_fallen(self, height: ArrayLike, quaternion_wxyz: ArrayLike) -> NDArray[np.bool_]:
+        """Whether bases (...) have fallen, at heights (...) [m] and orientations (..., 4).
+
+        A height or orientation that is not a number counts as fallen.
+        """
+        above = np.asarray(height, dtype=np.float64)
+        upright = (above > self.min_height) & (above < self.max_height)
+        if self.max_tilt < np.inf:
+            tilt = np.asarray(quaternion_wxyz, dtype=np.float64)[..., 1:3]
+            cosine = 1.0 - 2.0 * np.square(tilt).sum(axis=-1)
+            upright = upright & (cosine >= np.cos(self.max_tilt))
+        return np.logical_not(upright)
+
+
+@dataclass(frozen=True)
+class RobotCard:
+    """One robot: its model, and what the model does not say."""
+
+    name: str
+    """The card's own name."""
+    model: str
+    """MJCF file: a path, `gymnasium:humanoid.xml`, or `python:PACKAGE/path/in/it.xml`."""
+    install: str | None = None
+    """Command that installs the Python package of the model; None: pip install PACKAGE."""
+    floor: bool | None = None
+    """Add a floor to the model; None: if nothing in it could carry the robot."""
+    base: str | None = None
+    """Root body of the robot, for a model with several; None: the only one that can be meant."""
+    left_foot: str | None = None
+    """Body with the left foot's contact sensor; "": none; None: `left_foot` if there is one."""
+    right_foot: str | None = None
+    """Body with the right foot's contact sensor; "": none; None: `right_foot` if there is one."""
+    imu_site: str | None = None
+    """Site of the IMU; None: `imu_link` if there is one, else the base's origin."""
+    start: StartPose = StartPose()
+    """Where an episode starts."""
+    timestep_s: float = 0.0025
+    """Physics time step."""
+    steps_per_control: int = 4
+    """Physics steps per control period (Gymnasium's frame_skip)."""
+    integrator: str = "RK4"
+    """Euler, RK4, implicit or implicitfast."""
+    actuation: Actuation | None = None
+    """effort: motors; position: drives that close a position loop; None: as in the model."""
+    drives: Mapping[str, Drive] = field(default_factory=dict)
+    """By joint pattern, what the model does not say of the motors."""
+    without_command: Literal["limp", "hold"] = "limp"
+    """What drives (position) do when no command comes: nothing, or hold the pose they are in."""
+    fallen: FallRule | None = None
+    """When it counts as fallen; None: outside Humanoid-v4's heights, scaled to this robot's."""
+    policy: str | None = None
+    """Policy that drives it unless another is named; None: none."""
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            CardError: A value is out of its range.
+        """
+        if not self.timestep_s > 0:
+            raise CardError(f"timestep_s must be positive, not {self.timestep_s}")
+        if self.timestep_s > 0.1:
+            raise CardError(f"timestep_s must be at most 0.1, not {self.timestep_s}")
+        if self.steps_per_control < 1:
+            raise CardError(f"steps_per_control must be at least 1, not {self.steps_per_control}")
+        if self.steps_per_control > 10000:
+            raise CardError(
+                f"steps_per_control must be at most 10000, not {self.steps_per_control}"
+            )
+        if self.integrator.lower() not in (name.lower() for name in INTEGRATORS):
+            raise CardError(
+                f"integrator '{self.integrator}' is unknown; MuJoCo has {', '.join(INTEGRATORS)}"
+            )
+
+    @property
+    def control_period_s(self) -> float:
+        """Time between two commands [s]."""
+        return self.timestep_s * self.steps_per_control
+
+    @property
+    def control_rate_hz(self) -> float:
+        """Commands per second of simulated time [Hz]."""
+        return 1.0 / self.control_period_s
+
+    def model_path(self) -> Path:
+        """The model's file.
+
+        Raises:
+            ModelError: It is not there; the message says how to get it.
+        """
+        scheme, separator, rest = self.model.partition(":")
+        if separator and scheme == "gymnasium":
+            return self._in_package(f"{GYMNASIUM_ASSETS}/{rest}")
+        if separator and scheme == "python":
+            return self._in_package(rest)
+        path = Path(self.model)
+        if not path.is_file():
+            raise ModelError(f"model file {path} does not exist")
+        return path
+
+    def _in_package(self, path: str) -> Path:
+        package, _, inside = path.partition("/")
+        # Only a top-level package is found without running code of it.
+        if not re.fullmatch(r"[A-Za-z_]\w*", package) or not inside:
+            raise CardError(
+                f"robot {self.name}: model '{self.model}' is not of the form "
+                "python:PACKAGE/path/in/it.xml"
+            )
+        try:
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError):
+            spec = None
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        if not folders:
+            raise ModelError(
+                f"robot {self.name}: its model is in the Python package {package}, which is not "
+                f"installed: {self.install or f'pip install {package}'}"
+            )
+        for folder in folders:
+            if (Path(folder) / inside).is_file():
+                return Path(folder) / inside
+        raise ModelError(
+            f"robot {self.name}: the Python package {package} is installed, but has no {inside}; "
+            f"another version may: {self.install or f'pip install {package}'}"
+        )
+
+
+def card_names(folder: Path) -> tuple[str, ...]:
+    """Names of the cards in a folder."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def load_card(robot: str, folder: Path) -> RobotCard:
+    """The card of a robot.
+
+    Args:
+        robot: Name of a card in `folder`, or a YAML card or MJCF file.
+        folder: Where the package's own cards are: config/robots.
+
+    Raises:
+        CardError: There is no such card, or it cannot be used.
+    """
+    names = card_names(folder)
+    if robot in names:
+        return read_card(folder / f"{robot}.yaml")
+    try:
+        path = Path(robot).expanduser()
+        if path.suffix in (".yaml", ".yml", ".xml", ".mjcf") and path.is_file():
+            path = path.resolve()
+            return read_card(path) if path.suffix in (".yaml", ".yml") else bare_card(path)
+    except (OSError, RuntimeError, ValueError) as error:  # a bad name, an unknown user's home
+        if isinstance(error, CardError):
+            raise
+        raise CardError(f"robot {_show(robot)} is no usable path: {error}") from error
+    raise CardError(
+        f"robot {_show(robot)} is neither one of {', '.join(names)} "
+        "nor an existing file .yaml (card) or .xml (MJCF)"
+    )
+
+
+def bare_card(path: Path) -> RobotCard:
+    """The card of an MJCF file that has none: all is as in the model, or a default."""
+    return RobotCard(name=path.stem, model=str(path))
+
+
+def read_card(path: Path) -> RobotCard:
+    """Reads a card.
+
+    Raises:
+        CardError: The file cannot be read, has an unknown key, or a value that cannot be used.
+    """
+    where = f"robot card {path.name}"
+    values = read_yaml(path, where)
+    values = _section(values, where, _KEYS)
+    if "model" not in values:
+        raise CardError(f"{where} names no model")
+    read = {key: _READERS[key](value, f"{where}: {key}") for key, value in values.items()}
+    if "feet" in read:
+        feet = read.pop("feet")
+        read |= {"left_foot": feet.get("left", ""), "right_foot": feet.get("right", "")}
+    if "timestep" in read:
+        read["timestep_s"] = read.pop("timestep")
+    if not re.match(r"(gymnasium|python):", read["model"]):
+        read["model"] = str(path.parent / Path(read["model"]).expanduser())
+    try:
+        return RobotCard(name=path.stem, **read)
+    except CardError as error:
+        raise CardError(f"{where}: {error}") from None
+
+
+def matching(patterns: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, list[Any]]:
+    """What patterns say of each name, in their order.
+
+    Args:
+        patterns: Pattern → value.
+        names: Names of joints.
+        what: What the patterns are for, for the error.
+
+    Raises:
+        CardError: A pattern matches no name.
+    """
+    names = list(names)
+    said: dict[str, list[Any]] = {}
+    for pattern, value in patterns.items():
+        matched = [name for name in names if fnmatchcase(name, pattern)]
+        if not matched:
+            raise CardError(
+                f"{what}: '{pattern}' is no joint of the robot; they are {', '.join(names)}"
+            )
+        for name in matched:
+            said.setdefault(name, []).append(value)
+    return said
+
+
+def drives_of(card: RobotCard, names: Iterable[str]) -> dict[str, Drive]:
+    """What the card says of each joint's motor.
+
+    Raises:
+        CardError: A pattern matches no joint.
+    """
+    result = {}
+    for name, drives in matching(card.drives, names, f"robot {card.name}: drives").items():
+        merged = Drive()
+        for drive in drives:
+            said = {f.name: getattr(drive, f.name) for f in fields(Drive)}
+            merged = replace(merged, **{k: v for k, v in said.items() if v is not None})
+        result[name] = merged
+    return result
+
+
+def _show(value: object) -> str:
+    """A value in an error: one short line."""
+    text = " ".join(str(value).split())
+    return f"'{text[:57]}...'" if len(text) > 60 else f"'{text}'"
+
+
+def _section(value: object, where: str, known: Iterable[str]) -> dict[str, Any]:
+    known = list(known)
+    if not isinstance(value, dict):
+        raise CardError(f"{where} is {_show(value)}, expected keys such as {known[0]}")
+    for key in value:
+        if key not in known:
+            raise CardError(f"{where} has no key {_show(key)}; it has {', '.join(known)}")
+    return value
+
+
+def _number(value: object, where: str, low: float, high: float) -> float:
+    number: float | None = None
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:  # YAML takes 1e-3, without a point, for a text
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = None
+    if number is None or not np.isfinite(number):
+        raise CardError(f"{where} is {_show(value)}, expected a number")
+    if not low <= number <= high:
+        raise CardError(f"{where} is {number:g}, expected {low:g} to {high:g}")
+    return number
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise CardError(f"{where} is {_show(value)}, expected a text")
+    return value
+
+
+def _integer(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise CardError(f"{where} is {_show(value)}, expected a whole number")
+    return value
+
+
+def _truth(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise CardError(f"{where} is {_show(value)}, expected true or false")
+    return value
+
+
+def _choice(value: object, where: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise CardError(f"{where} is {_show(value)}, expected {' or '.join(known)}")
+    return str(value)
+
+
+def _patterns(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise CardError(f"{where} is {_show(value)}, expected joint patterns")
+    return value
+
+
+_DRIVE_RANGES = {"kp": (0, 1e6), "kd": (0, 1e6), "effort_limit": (1e-6, 1e6), "armature": (0, 1e3)}
+
+
+def _drives(value: object, where: str) -> dict[str, Drive]:
+    drives = {}
+    for pattern, row in _patterns(value, where).items():
+        said = _section(row, f"{where}: '{pattern}'", _DRIVE_RANGES)
+        drives[pattern] = Drive(
+            **{
+                key: _number(number, f"{where}: {key} of '{pattern}'", *_DRIVE_RANGES[key])
+                for key, number in said.items()
+            }
+        )
+    return drives
+
+
+def _start(value: object, where: str) -> StartPose:
+    said = _section(value, where, [f.name for f in fields(StartPose)])
+    joints = _patterns(said.get("joints", {}), f"{where}: joints")
+    return StartPose(
+        keyframe=_text(said["keyframe"], f"{where}: keyframe") if "keyframe" in said else None,
+        height=_number(said["height"], f"{where}: height", -1e3, 1e3) if "height" in said else None,
+        joints={
+            pattern: _number(angle, f"{where}: joints: '{pattern}'", -100, 100)
+            for pattern, angle in joints.items()
+        },
+    )
+
+
+def _fallen(value: object, where: str) -> FallRule:
+    said = _section(value, where, [f.name for f in fields(FallRule)])
+    high = {"max_tilt": np.pi}
+    return FallRule(
+        **{
+            key: _number(number, f"{where}: {key}", 0 if key in high else -1e3, high.get(key, 1e3))
+            for key, number in said.items()
+        }
+    )
+
+
+def _feet(value: object, where: str) -> dict[str, str]:
+    said = _section(value, where, ("left", "right"))
+    return {side: _text(body, f"{where}: {side}") for side, body in said.items()}
+
+
+_READERS: dict[str, Any] = {
+    "model": _text,
+    "install": _text,
+    "floor": _truth,
+    "base": _text,
+    "feet": _feet,
+    "imu_site": _text,
+    "start": _start,
+    "timestep": lambda value, where: _number(value, where, 1e-6, 0.1),
+    "steps_per_control": _integer,
+    "integrator": _text,
+    "actuation": lambda value, where: _choice(value, where, ("effort", "position")),
+    "drives": _drives,
+    "without_command": lambda value, where: _choice(value, where, ("limp", "hold")),
+    "fallen": _fallen,
+    "policy": _text,
+}
+"""Key of a card → what reads its value."""
+_KEYS = tuple(_READERS)
