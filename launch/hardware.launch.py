@@ -36,7 +36,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         tf = _robot_state_publisher(options, values["robot_state_publisher"].lower())
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
-    stay_local(options.network)
+    stay_local(network=options.network)
     overrides = write_overrides(launch_files.new_run_directory(), nodes)
     drivers = [
         launch_files.node_action(name, options, overrides, respawn=True, respawn_delay=1.0)

@@ -41,7 +41,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         nodes = check(options)
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
-    stay_local(options.network)
+    stay_local(network=options.network)
     directory = launch_files.new_run_directory()
     overrides = write_overrides(directory, nodes)
     follows_clock = {"use_sim_time": launch_files.is_true(values["use_sim_time"])}

@@ -76,7 +76,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         wait_for_turn()
-        set_up([name for name in LAYERS if name in ["base", *options.layers]], options.keep_python)
+        layers = [name for name in LAYERS if name in ["base", *options.layers]]
+        set_up(layers, keep_python=options.keep_python)
     except SetupError as error:
         sys.exit(f"\nset-up failed: {error}")
     except KeyboardInterrupt:
@@ -94,10 +95,10 @@ def wait_for_turn() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def set_up(layers: list, keep_python: bool) -> None:
+def set_up(layers: list, *, keep_python: bool) -> None:
     """Does each step whose inputs have changed since it was done last."""
     state = read_state()
-    reason = reason_for_new_venv(state, layers, keep_python)
+    reason = reason_for_new_venv(state, layers, keep_python=keep_python)
     if reason:
         say(f"making .venv: {reason}")
         check_system(base_python())
@@ -134,8 +135,8 @@ def do(state: dict, step: str, inputs: str, action) -> None:
     write_state(state)
 
 
-def reason_for_new_venv(state: dict, layers: list, keep_python: bool) -> str:
-    """Returns why `.venv` has to be made anew, or nothing if it serves as it is."""
+def reason_for_new_venv(state: dict, layers: list, *, keep_python: bool) -> "str | None":
+    """Returns why `.venv` has to be made; None if it can stay."""
     if "root" not in state:
         return "a Python environment for this folder alone"
     if state["root"] != str(ROOT):
@@ -146,7 +147,7 @@ def reason_for_new_venv(state: dict, layers: list, keep_python: bool) -> str:
         return "its Python is gone"
     if not keep_python and state["python"] != list(sys.version_info[:2]):
         return "it was made for Python {}.{}".format(*state["python"])
-    return ""
+    return None
 
 
 def check_system(python: str) -> None:

@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Subplot:
     """A chart over time, above others that share its time axis."""
 
     title: str
@@ -72,7 +72,11 @@ class Marks:
 
 
 def over_time(
-    columns: Sequence[Sequence[Panel]], marks: Marks, *, points: int = MAX_POINTS, gap_px: int = 44
+    columns: Sequence[Sequence[Subplot]],
+    marks: Marks,
+    *,
+    points: int = MAX_POINTS,
+    gap_px: int = 44,
 ) -> str:
     """Charts over time: columns of panels, all of which zoom together.
 
@@ -198,7 +202,7 @@ def plotly_source() -> str:
 
 def _add_panel(
     figure: go.Figure,
-    panel: Panel,
+    panel: Subplot,
     number: int,
     across: str,
     domain: tuple[float, float],
@@ -257,7 +261,7 @@ def _escaped(text: str) -> str:
     return html.escape(text[:_MAX_NAME])
 
 
-def _title(panel: Panel) -> str:
+def _title(panel: Subplot) -> str:
     words = [f"<b>{_escaped(panel.title)}</b>"]
     words += [f"[{panel.unit}]"] if panel.unit else []
     if len(panel.lines) > 1:
@@ -268,7 +272,7 @@ def _title(panel: Panel) -> str:
     return "  ".join(words)
 
 
-def _range(panel: Panel) -> tuple[float, float] | None:
+def _range(panel: Subplot) -> tuple[float, float] | None:
     """The range of values that shows all lines and limits; None: Plotly's own."""
     known = [line.values[np.isfinite(line.values)] for line in panel.lines]
     limits = np.array([limit for limit in panel.limits if np.isfinite(limit)])

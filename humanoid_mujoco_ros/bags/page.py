@@ -94,7 +94,7 @@ class Section:
 
 
 @dataclass
-class Page:
+class ReportPage:
     """What is on the page."""
 
     name: str

@@ -209,7 +209,7 @@ def play(options: PlayOptions) -> int:
                 f"not {options.start}"
             )
         names, left_out = choose_topics(bag, options)
-        stay_local(options.network)
+        stay_local(network=options.network)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
             _play(bag, names, left_out, options)

@@ -23,7 +23,7 @@ _LATCHED_DEPTH = 100
 """Latched topics may have several publishers, as /tf_static has."""
 
 
-def request(offered: Sequence[QoSProfile], latched: bool = False) -> QoSProfile:
+def request(offered: Sequence[QoSProfile], *, latched: bool = False) -> QoSProfile:
     """The strictest profile that every publisher meets.
 
     Args:

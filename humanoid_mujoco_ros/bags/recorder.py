@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -19,7 +20,6 @@ import tyro
 from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -36,6 +36,7 @@ from humanoid_mujoco_ros.bags.errors import BagError, plain, reason
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
 from humanoid_mujoco_ros.ros import diagnostics
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
@@ -73,7 +74,7 @@ class RecordOptions:
     """Also hear other machines; otherwise only nodes on this one."""
 
 
-class RecorderNode(Node):
+class RecorderNode(GuardedNode):
     """Writes what others publish to a bag, as the bytes that came.
 
     Subscribes: the topics asked for, with the QoS that their publishers offer. Calls
@@ -100,11 +101,13 @@ class RecorderNode(Node):
         self._unusable: set[str] = set()
         self.lost: dict[str, int] = {}
         """Topic → messages that came too fast."""
+        self.disk_error: OSError | None = None
+        """Why nothing more can be written; None: it can."""
         self._parameters: dict[str, dict[str, Any]] = {}
         self._asked: set[str] = set()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_DISCOVERY_PERIOD_S, self._discover, clock=steady)
-        self.create_timer(_FLUSH_PERIOD_S, writer.flush, clock=steady)
+        self.create_timer(_DISCOVERY_PERIOD_S, self._writing(self._discover), clock=steady)
+        self.create_timer(_FLUSH_PERIOD_S, self._writing(writer.flush), clock=steady)
         self._diagnostics = diagnostics.DiagnosticsPublisher(self, "recording", "", self._health)
         self._discover()
 
@@ -153,7 +156,7 @@ class RecorderNode(Node):
                 return
             self.destroy_subscription(subscription)
         try:
-            profile = qos.request(offered, name in self._latched)
+            profile = qos.request(offered, latched=name in self._latched)
             self._subscriptions_by_topic[name] = self._subscribe(name, type_name, profile)
             self._types[name] = type_name
         except BagError as error:
@@ -181,12 +184,24 @@ class RecorderNode(Node):
         subscription = self.create_subscription(
             message_type,
             name,
-            receive,  # type: ignore[arg-type]  # with two parameters it gets the info as well
+            self._writing(receive),  # with two parameters it gets the info as well
             profile,
             raw=True,
             event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost(name)),
         )
         return subscription
+
+    def _writing(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """A callback after whose disk error the recording ends."""
+
+        @functools.wraps(callback)
+        def writing(*args: Any) -> None:
+            try:
+                callback(*args)
+            except OSError as error:
+                self.disk_error = error
+
+        return writing
 
     def _stamp(self, info: dict[str, int]) -> int:
         if self._use_sim_time:
@@ -206,7 +221,7 @@ class RecorderNode(Node):
             is_new = (name, namespace) != own and full_name not in self._asked
             if is_new and len(self._asked) < _MAX_NODES:
                 self._asked.add(full_name)
-                _ParameterQuery(self, full_name, self._on_parameters)
+                _ParameterQuery(self, full_name, self._writing(self._on_parameters))
 
     def _on_parameters(self, node: str, values: dict[str, Any]) -> None:
         self._parameters[node] = values
@@ -217,7 +232,7 @@ class _ParameterQuery:
     """Gets all parameters of a node, once its services are there."""
 
     def __init__(
-        self, node: Node, target: str, done: Callable[[str, dict[str, Any]], None]
+        self, node: GuardedNode, target: str, done: Callable[[str, dict[str, Any]], None]
     ) -> None:
         self._node = node
         self._target = target
@@ -234,15 +249,18 @@ class _ParameterQuery:
         if self._list.service_is_ready() and self._get.service_is_ready():
             self._node.destroy_timer(self._timer)
             future = self._list.call_async(ListParameters.Request())
-            future.add_done_callback(self._on_list)
+            future.add_done_callback(self._guarded(self._on_list))
         elif time.monotonic() > self._deadline_s:
             self._node.destroy_timer(self._timer)
             self._close()
 
+    def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        return self._node.guarded(callback, f"parameters of {self._target}")
+
     def _on_list(self, future: Any) -> None:
         self._names = list(future.result().result.names)[:_MAX_PARAMETERS]
         request = GetParameters.Request(names=self._names)
-        self._get.call_async(request).add_done_callback(self._on_values)
+        self._get.call_async(request).add_done_callback(self._guarded(self._on_values))
 
     def _on_values(self, future: Any) -> None:
         values = map(parameter_value_to_python, future.result().values)
@@ -296,8 +314,8 @@ def record(options: RecordOptions) -> int:
         executor.add_node(node)
         print(f"recording to {path}; Ctrl-C ends it", flush=True)
         while not stopping:
-            executor.spin_once(timeout_sec=_DISCOVERY_PERIOD_S)
-        _drain(executor, writer)
+            _spin(executor, node, _DISCOVERY_PERIOD_S)
+        _drain(executor, node, writer)
         if node.lost:
             writer.set_custom_data("lost_messages", json.dumps(node.lost))
         writer.close()
@@ -324,13 +342,19 @@ def record(options: RecordOptions) -> int:
     return 0
 
 
-def _drain(executor: SingleThreadedExecutor, writer: BagWriter) -> None:
+def _spin(executor: SingleThreadedExecutor, node: RecorderNode, timeout_s: float) -> None:
+    executor.spin_once(timeout_sec=timeout_s)
+    if node.disk_error is not None:
+        raise node.disk_error
+
+
+def _drain(executor: SingleThreadedExecutor, node: RecorderNode, writer: BagWriter) -> None:
     """Takes the last words of nodes that end at the same time."""
     end_s = time.monotonic() + _DRAIN_TIMEOUT_S
     quiet_s = time.monotonic() + _QUIET_S
     count = writer.message_count
     while time.monotonic() < min(end_s, quiet_s):
-        executor.spin_once(timeout_sec=0.05)
+        _spin(executor, node, 0.05)
         if writer.message_count != count:
             count = writer.message_count
             quiet_s = time.monotonic() + _QUIET_S
@@ -348,7 +372,7 @@ def _versions() -> dict[str, str]:
 
 def run(options: RecordOptions) -> int:
     """Runs `humanoid record`."""
-    stay_local(options.network)
+    stay_local(network=options.network)
     return record(options)
 
 

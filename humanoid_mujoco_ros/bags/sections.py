@@ -18,13 +18,13 @@ from humanoid_mujoco_ros.bags.analysis import (
     forward_speed,
     smooth,
 )
-from humanoid_mujoco_ros.bags.charts import BLUE, GREEN, ORANGE, RED, SOFT, Line, Marks, Panel
+from humanoid_mujoco_ros.bags.charts import BLUE, GREEN, ORANGE, RED, SOFT, Line, Marks, Subplot
 from humanoid_mujoco_ros.bags.page import (
     BadText,
     Chart,
     Columns,
     Details,
-    Page,
+    ReportPage,
     Section,
     Table,
     TableData,
@@ -45,7 +45,7 @@ _SIDES = {"left": BLUE, "right": ORANGE}
 _SMOOTH_S = 0.5
 
 
-def build(bag: Bag, run: Run, figures: RunFigures) -> Page:
+def build(bag: Bag, run: Run, figures: RunFigures) -> ReportPage:
     """The page of a run."""
     marks = Marks(
         [(push.time_s, push.time_s + push.duration_s) for push in figures.pushes],
@@ -60,7 +60,7 @@ def build(bag: Bag, run: Run, figures: RunFigures) -> Page:
         _events(run),
         _recording(bag, run),
     ]
-    return Page(
+    return ReportPage(
         name=bag.path.name,
         subtitle=_subtitle(bag, run),
         remarks=_remarks(bag, run),
@@ -148,29 +148,29 @@ def _body(run: Run, figures: RunFigures, marks: Marks) -> Section | None:
     return Section("Body", blocks, note) if blocks else None
 
 
-def _body_panels(run: Run, figures: RunFigures) -> list[Panel]:
+def _body_panels(run: Run, figures: RunFigures) -> list[Subplot]:
     panels = []
     if len(run.base):
         times_s = run.base.times_s
         height = Line("height", times_s, run.base.values[:, 2])
-        panels.append(Panel("Height of base_link", "m", [height], [figures.fall_height_m]))
+        panels.append(Subplot("Height of base_link", "m", [height], [figures.fall_height_m]))
         speed = forward_speed(run.base)
         smoothed = smooth(times_s, speed, _SMOOTH_S)
         lines = [
             Line("as it is", times_s, speed, SOFT, 0.8),
             Line(f"mean of {_SMOOTH_S} s", times_s, smoothed, BLUE, 2.0),
         ]
-        panels.append(Panel("Forward speed", "m/s", lines, from_zero=True))
+        panels.append(Subplot("Forward speed", "m/s", lines, from_zero=True))
     if figures.pushes:
         force = _push_force(run, figures)
-        panels.append(Panel("Force of the pushes", "N", [force], from_zero=True, height_px=120))
+        panels.append(Subplot("Force of the pushes", "N", [force], from_zero=True, height_px=120))
     feet = [
         Line(f"{side} foot", track.times_s, np.linalg.norm(track.values[:, :3], axis=1), color)
         for side, color in _SIDES.items()
         if len(track := run.feet[side])
     ]
     if feet:
-        panels.append(Panel("Force of the ground on the feet", "N", feet, from_zero=True))
+        panels.append(Subplot("Force of the ground on the feet", "N", feet, from_zero=True))
     return panels
 
 
@@ -274,7 +274,7 @@ def _joint_row(joint: JointFigures) -> tuple[str, ...]:
     )
 
 
-def _joint_panel(run: Run, group: JointGroup, joint: int, kind: int) -> Panel:
+def _joint_panel(run: Run, group: JointGroup, joint: int, kind: int) -> Subplot:
     name = group.joints[joint]
     limits = run.limits.get(name, JointLimits())
     values = group.track.values[:, kind, joint]
@@ -288,7 +288,7 @@ def _joint_panel(run: Run, group: JointGroup, joint: int, kind: int) -> Panel:
     is_near = kind == 0 or largest > 0.3 * bounds[1]
     line = Line(name, group.track.times_s, values)
     title = name if kind == 0 else ""
-    return Panel(title, "", [line], bounds if is_near else (), height_px=84)
+    return Subplot(title, "", [line], bounds if is_near else (), height_px=84)
 
 
 def _timing(run: Run, figures: RunFigures) -> Section | None:
@@ -347,7 +347,7 @@ def _timing_table(run: Run, timing: Timing) -> TableData:
     return TableData(["", "", ""], rows, text={0, 2})
 
 
-def _reported(run: Run) -> list[Panel]:
+def _reported(run: Run) -> list[Subplot]:
     """The robot's own rates, about once a second."""
     panels = []
     for title, unit, lines in (
@@ -370,7 +370,7 @@ def _reported(run: Run) -> list[Panel]:
             Line(label, times_s, np.array([as_number(s.values[key]) for s in found]), color)
             for key, label, color in lines
         ]
-        panels.append(Panel(title, unit, drawn, from_zero=True, height_px=150))
+        panels.append(Subplot(title, unit, drawn, from_zero=True, height_px=150))
     return panels
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from humanoid_mujoco_ros.ros.parameter_file import Section, YamlError, sections
+from humanoid_mujoco_ros.robot.errors import YamlError
+from humanoid_mujoco_ros.ros.parameter_file import NodeSection, sections
 from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
 from humanoid_mujoco_ros.share import share_directory
 
@@ -27,6 +28,7 @@ _NODE_CONFIGS = {
         "simulation.simulation:SimulationConfig",
         "simulation.physics_loop:LoopConfig",
         "ros.state_publisher:InterfaceConfig",
+        "ros.shared_config:FramesConfig",
     ),
     "policy_node": ("robot.model:ModelConfig", "policy.config:PolicyConfig"),
     "observation_node": (
@@ -96,7 +98,7 @@ def config_file(config: str, names: Collection[str]) -> Path:
     raise ConfigError(f"config '{config}' is neither a file nor one of {', '.join(names)}")
 
 
-def _sections(path: Path) -> list[Section]:
+def _sections(path: Path) -> list[NodeSection]:
     try:
         return sections(path)
     except (OSError, YamlError) as error:

@@ -76,7 +76,7 @@ def run(options: HardwareOptions) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    stay_local(options.network)
+    stay_local(network=options.network)
     with run_directory() as directory:
         drivers = processes(options, nodes, directory)
         return supervise(drivers, options.namespace, "", Console())

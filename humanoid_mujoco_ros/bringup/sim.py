@@ -171,7 +171,7 @@ def run(options: SimOptions) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    stay_local(options.network)
+    stay_local(network=options.network)
     with run_directory() as directory:
         return supervise(
             processes(options, nodes, directory), options.namespace, "simulation_node", Console()

@@ -6,14 +6,14 @@ from __future__ import annotations
 import math
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
 from rich.table import Table
 from rich.text import Text
 
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 
 
-class StatusListener(Node):
+class StatusListener(GuardedNode):
     """Keeps the latest diagnostics of the nodes in one namespace on `board`."""
 
     def __init__(self, namespace: str) -> None:

@@ -41,7 +41,7 @@ class NodeProcess:
     """Stop it after all the others, which may have last words for it."""
 
 
-def node_process(node: str, arguments: Sequence[str], restart: bool = False) -> NodeProcess:
+def node_process(node: str, arguments: Sequence[str], *, restart: bool = False) -> NodeProcess:
     """One of this package's nodes with its command-line arguments."""
     module = f"humanoid_mujoco_ros.nodes.{node}"
     return NodeProcess(node, ("-m", module, *arguments), restart)

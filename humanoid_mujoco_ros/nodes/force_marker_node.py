@@ -10,16 +10,15 @@ import numpy as np
 from geometry_msgs.msg import WrenchStamped
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.model import ODOM_FRAME, ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.ros import conversions, diagnostics, guard, parameters, runtime
-from humanoid_mujoco_ros.ros.conversions import ODOM_FRAME
 from humanoid_mujoco_ros.ros.force_marker import MARKER, ForceMarker, MarkerConfig, simulation_menu
 from humanoid_mujoco_ros.ros.remote_control import Caller
 from humanoid_mujoco_ros.ros.robot_listener import RobotListener
-from humanoid_mujoco_ros.ros.rviz_scene import ForceArrows, Surroundings
+from humanoid_mujoco_ros.ros.rviz_scene import ForceArrowMarkers, Surroundings
 from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
 from humanoid_mujoco_ros.simulation.physics_loop import WRENCH_TIMEOUT_S
 
@@ -67,7 +66,7 @@ class ForceMarkerNode(guard.GuardedNode):
         self._marker = ForceMarker(
             self, self._posed, spring, config, self._prefix, menu, self.on_release, refuse
         )
-        self._arrows = ForceArrows(
+        self._arrows = ForceArrowMarkers(
             self, f"{MARKER}/arrow", self._posed, self._prefix, WRENCH_TIMEOUT_S
         )
         self._surroundings = Surroundings(self, f"{MARKER}/scene", self._prefix + ODOM_FRAME)

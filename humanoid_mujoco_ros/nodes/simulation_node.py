@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.ros import (
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
 from humanoid_mujoco_ros.ros.loop_health import LoopReport, LoopReporter, summary
+from humanoid_mujoco_ros.ros.shared_config import FramesConfig
 from humanoid_mujoco_ros.ros.state_publisher import InterfaceConfig as InterfaceConfig
 from humanoid_mujoco_ros.ros.state_publisher import StatePublisher
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
@@ -45,8 +46,8 @@ class SimulationNode(GuardedNode):
 
     Services: simulation/reset, simulation/pause, simulation/step.
 
-    Parameters: the fields of ModelConfig (its path as `model`), SimulationConfig, LoopConfig and
-    InterfaceConfig, and `joints`. `real_time_factor` may be set at any time (realtime).
+    Parameters: the fields of the configurations declared below (the model's path as `model`), and
+    `joints`. `real_time_factor` may be set at any time (realtime).
     """
 
     def __init__(self) -> None:
@@ -62,13 +63,13 @@ class SimulationNode(GuardedNode):
         simulation = Simulation(robot, parameters.declare(self, SimulationConfig))
         config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
         interface = parameters.declare(self, InterfaceConfig)
-        self._prefix = interface.frame_prefix
+        self._prefix = parameters.declare(self, FramesConfig).frame_prefix
         joints = parameters.declare_joints(self, robot.joints)
         # Commands come in the order of `joints`; the simulation wants the model's.
         self._to_model_order = np.argsort(robot.joint_order(joints))
         self._rejections = diagnostics.Rejections(self)
         self._states = StatePublisher(
-            self, simulation, interface, is_lockstep=config.mode == "lockstep"
+            self, simulation, interface, self._prefix, is_lockstep=config.mode == "lockstep"
         )
         self._loop = self._create_loop(simulation, config)
         self._reporter = LoopReporter(config.mode, self._report())

@@ -46,6 +46,9 @@ class Gait:
     """[rad] where the phase of each leg starts when a command ends standing."""
     standing: float | None = None
     """[rad] every phase at zero command; None: the terms are zero."""
+    kind: Literal["command", "steering"] = "command"
+    """command: it runs while a command asks for a walk; steering: as `steering.SteeringMemory`
+    says, which starts it after a push too and sets its pace; the other fields are then not used."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class PolicyCard:
                 )
         if needs_gait and self.gait is None:
             raise CardError(f"input '{needs_gait[0]}' needs a gait (period_s, offsets)")
+        if self.gait is not None and self.gait.kind not in ("command", "steering"):
+            raise CardError(f"the gait's kind is '{self.gait.kind}', expected command or steering")
         if self.gait is not None and not self.gait.period_s > 0:
             raise CardError(f"the gait's period_s is {self.gait.period_s}, expected more than 0")
         for axis, (low, high) in self.command_ranges.items():
@@ -133,6 +138,11 @@ class PolicyCard:
     def takes_commands(self) -> bool:
         """Whether the policy reads the velocity command."""
         return any(terms.TERMS[term.name].source == "command" for term in self.inputs)
+
+    @property
+    def steers(self) -> bool:
+        """Whether it remembers what `steering.SteeringMemory` does."""
+        return self.gait is not None and self.gait.kind == "steering"
 
     @property
     def legs(self) -> int:

@@ -25,15 +25,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy import observation, terms
+from humanoid_mujoco_ros.policy.card import PolicyCard, from_mapping
 from humanoid_mujoco_ros.policy.foreign import MOST_BYTES, TORCH_STARTS, why_unusable
-from humanoid_mujoco_ros.robot.model import GYMNASIUM_HUMANOID, RobotModel
+from humanoid_mujoco_ros.policy.gymnasium_robots import ENVIRONMENTS, recognise
+from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4, observation_layout
+from humanoid_mujoco_ros.robot.model import RobotModel
 
+CARD_INPUT = "card"
+"""`Checkpoint.input` of a policy whose card says what it reads."""
 FORMAT = "humanoid_mujoco_ros.policy.1"
 SUFFIX = ".safetensors"
 CLEANRL_SUFFIX = ".cleanrl_model"
-HUMANOID_V4_RATE_HZ = 1.0 / (0.003 * 5)
-"""Control rate of Gymnasium's Humanoid-v4, at which CleanRL's published models were trained."""
+STATISTICS_FILE = "obs_rms.npz"
+"""Beside a bare state_dict: the observations' `mean` and `var`, as Gymnasium's wrapper has them."""
 
 RATE_TOLERANCE = 0.01
 """A policy may run at a control rate that differs by this share from that of its training."""
@@ -76,9 +81,11 @@ class Checkpoint:
     action_limit: float = 0.4
     """Actions are clipped to ± this."""
     input: str = observation.INPUT_NAME
-    """Name of the vector it reads; today always the Humanoid-v4 observation."""
+    """Which of `terms.VECTORS` it reads."""
     task: str = ""
     """What it was trained to do, for people."""
+    card: PolicyCard | None = None
+    """Of a policy that reads input terms; `input` is then CARD_INPUT."""
 
     def __post_init__(self) -> None:
         """Checks that the parts fit each other.
@@ -150,17 +157,28 @@ class Checkpoint:
         Raises:
             CheckpointError: Model, observation, joints or control rate differ.
         """
-        if self.input != observation.INPUT_NAME:
+        if self.input not in terms.VECTORS:
             raise CheckpointError(
-                f"the policy reads '{self.input}'; this package provides '{observation.INPUT_NAME}'"
+                f"the policy reads '{self.input}'; this package provides {', '.join(terms.VECTORS)}"
             )
-        expected = observation.size(robot.mj)
-        if self.model == robot.name and self.observation_size != expected:
+        if self.model == robot.name:
+            self._check_input(robot)
+        self.check_drives(robot, rate_tolerance)
+
+    def _check_input(self, robot: RobotModel) -> None:
+        blocks = observation_layout(robot)
+        sizes = terms.Sizes(len(robot.joints), 0, blocks[-1].slice.stop)
+        expected = terms.TERMS[self.input].size(sizes)
+        if self.observation_size != expected:
             raise CheckpointError(
                 f"the policy reads {self.observation_size} values, the robot's observation has "
                 f"{expected}"
             )
-        self.check_drives(robot, rate_tolerance)
+        if self.input.startswith("humanoid_v") and not has_humanoid_v4(robot):
+            raise CheckpointError(
+                f"the policy reads '{self.input}', the robot's observation has only "
+                f"{', '.join(block.name for block in blocks)}"
+            )
 
     def check_drives(self, robot: RobotModel, rate_tolerance: float = RATE_TOLERANCE) -> None:
         """Checks that this policy's actions fit `robot`, whatever it reads.
@@ -172,16 +190,21 @@ class Checkpoint:
             raise CheckpointError(
                 f"the policy drives the model '{self.model}', the robot is '{robot.name}'"
             )
-        if set(self.joints) != set(robot.joints) or len(self.joints) != len(robot.joints):
+        driven = robot.driven_joints
+        if set(self.joints) != set(driven) or len(self.joints) != len(driven):
             raise CheckpointError(
                 f"the policy drives the joints {', '.join(self.joints)}; "
-                f"the robot has {', '.join(robot.joints)}"
+                f"the robot has {', '.join(driven)}"
+            )
+        if robot.actuation != "effort":
+            raise CheckpointError(
+                f"the policy commands efforts, the robot's drives expect {robot.actuation}s"
             )
         if abs(self.control_rate_hz / robot.control_rate_hz - 1.0) > rate_tolerance:
             raise CheckpointError(
                 f"the policy was trained at {self.control_rate_hz:.2f} Hz, the robot is controlled "
-                f"at {robot.control_rate_hz:.2f} Hz; for CleanRL's published checkpoint use "
-                "config/humanoid_v4.yaml (66.67 Hz)"
+                f"at {robot.control_rate_hz:.2f} Hz; for CleanRL's published checkpoints of the "
+                "humanoid use the robot humanoid_v4 (66.67 Hz)"
             )
 
     def save(self, path: Path) -> None:
@@ -206,6 +229,8 @@ class Checkpoint:
             "input": self.input,
             "task": self.task,
         }
+        if self.card is not None:
+            metadata["card"] = self.card.to_json()
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
 
 
@@ -263,9 +288,17 @@ def _load_own(path: Path) -> Checkpoint:
             action_limit=_number(metadata, "action_limit"),
             input=metadata["input"],
             task=metadata.get("task", ""),
+            card=_card(metadata["card"]) if "card" in metadata else None,
         )
     except KeyError as error:
         raise CheckpointError(f"it lacks {error}") from error
+
+
+def _card(text: str) -> PolicyCard:
+    try:
+        return from_mapping(json.loads(text))
+    except ValueError as error:  # CardError is one too
+        raise CheckpointError(f"its card: {error}") from error
 
 
 def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:
@@ -294,26 +327,66 @@ def _load_cleanrl(path: Path, robot: RobotModel) -> Checkpoint:
         raise CheckpointError(
             f"it holds a {type(state).__name__}, expected a state_dict: tensors by name"
         )
+    return _of_state_dict(path, state, robot)
+
+
+def _of_state_dict(path: Path, state: Mapping[str, Any], robot: RobotModel) -> Checkpoint:
+    """The policy in a state_dict of torch's tensors."""
     # A tensor may say that it repeats one value a billion times: conversion would write them out.
     values = sum(tensor.numel() for tensor in state.values())
     if values > MOST_BYTES // 4:
         raise CheckpointError(f"its tensors have {values:,} values, far too many for a policy")
     tensors = {
-        str(name): tensor.detach().to(torch.float32).numpy() for name, tensor in state.items()
+        str(name): (tensor.double() if str(name).startswith("obs_rms") else tensor.float())
+        .detach()
+        .numpy()
+        for name, tensor in state.items()
     }
     weights, biases = _layers(tensors, "actor_mean")
     if "actor_logstd" not in tensors:
         raise CheckpointError(f"it lacks actor_logstd; there is {_listed(tensors)}")
+    mean, var = _statistics(path.with_name(STATISTICS_FILE), tensors)
+    sizes = weights[0].shape[-1:] + biases[-1].shape[:1]
+    environment = recognise(sizes, robot.name)
+    if environment is None and len(sizes) == 2:
+        known = ", ".join(f"{e.name} {e.observations} and {e.actions}" for e in ENVIRONMENTS)
+        raise CheckpointError(
+            f"it reads {sizes[0]} values and returns {sizes[1]}: those of no environment that is "
+            f"known ({known})"
+        )
+    environment = environment or ENVIRONMENTS[0]  # layers that are none are refused below
     return Checkpoint(
         weights=weights,
         biases=biases,
         log_std=tensors["actor_logstd"].reshape(-1),
         joints=robot.action_joints,
-        model=GYMNASIUM_HUMANOID,
-        control_rate_hz=HUMANOID_V4_RATE_HZ,
-        normalization="running",
-        task="CleanRL ppo_continuous_action",
+        model=environment.robot,
+        control_rate_hz=1.0 / environment.control_period_s,
+        normalization="running" if mean is None else "stored",
+        observation_mean=mean,
+        observation_var=var,
+        action_limit=environment.action_limit,
+        input=environment.term,
+        task=f"CleanRL ppo_continuous_action, {environment.name}",
     )
+
+
+def _statistics(
+    beside: Path, tensors: Mapping[str, NDArray[Any]]
+) -> tuple[Float64Array | None, Float64Array | None]:
+    """Mean and variance of the observations: in the state_dict, or saved beside it; else None."""
+    if "obs_rms.mean" in tensors and "obs_rms.var" in tensors:
+        return tensors["obs_rms.mean"].reshape(-1), tensors["obs_rms.var"].reshape(-1)
+    if not beside.is_file():
+        return None, None
+    try:
+        with np.load(beside, allow_pickle=False) as saved:
+            mean, var = (np.asarray(saved[name], dtype=np.float64) for name in ("mean", "var"))
+    except Exception as error:  # whatever a file from elsewhere provokes
+        raise CheckpointError(
+            f"{beside} beside it has no arrays 'mean' and 'var': {_first_sentence(error)}"
+        ) from error
+    return mean.reshape(-1), var.reshape(-1)
 
 
 def _layers(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from humanoid_mujoco_ros.policy import terms
 from humanoid_mujoco_ros.policy.card import COMMAND_AXES, PolicyCard
 from humanoid_mujoco_ros.policy.measurement import Measurement
+from humanoid_mujoco_ros.policy.steering import SteeringMemory
 
 Float64Array = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ STANDING_COMMAND = 0.01
 """Commands whose three numbers are all smaller mean: stand."""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Takes the input (n,) and returns the action (joints,)."""
+"""Takes the input (..., n) and returns the action (..., joints)."""
 
 
 class GaitClock:
@@ -60,34 +61,53 @@ class GaitClock:
 class Controller:
     """Makes the policy's input, runs the network and turns its output into joint commands.
 
-    It holds the policy's memory, so one object drives one robot.
+    It holds the policy's memory, so one object drives one robot, or one batch (...) of them.
 
     Attributes:
         card: What the policy reads and what its output means.
         clipped: Whether the last velocity command was beyond what the policy was trained for.
     """
 
-    def __init__(self, card: PolicyCard, network: Network) -> None:
-        """Prepares the policy; `network` must not learn of anything but its input."""
+    def __init__(self, card: PolicyCard, network: Network, batch: tuple[int, ...] = ()) -> None:
+        """Prepares the policy; `network` must not learn of anything but its input.
+
+        Args:
+            card: What the policy reads and what its output means.
+            network: Its network.
+            batch: Leading dimensions of every measurement and command; one robot has none.
+        """
         self.card = card
         self.clipped = False
         self._network = network
         self._rows = [(term, terms.TERMS[term.name].compute) for term in card.inputs]
+        self._batch = batch
         self._clock = GaitClock(card)
+        period_s = 1.0 / card.control_rate_hz
+        self._steering = SteeringMemory(period_s, batch) if card.steers else None
         count = len(card.joints)
         self._default = np.array(card.default_joint_positions or np.zeros(count))
         self._scale = np.array(card.action.scale or np.ones(count))
+        self._stiffness = np.array(card.stiffness or np.zeros(count))
+        self._damping = np.array(card.damping or np.zeros(count))
         ranges = [card.command_ranges.get(axis, (-np.inf, np.inf)) for axis in COMMAND_AXES]
         self._lowest, self._highest = np.array(ranges).T
         self.reset()
 
     def reset(self) -> None:
         """Forgets: no last action, no history, a gait clock that stands."""
-        self._last_action = np.zeros(len(self.card.joints))
+        self._last_action = np.zeros((*self._batch, len(self.card.joints)))
+        self._last_command: Float64Array | None = None
         self._clock.reset()
+        if self._steering is not None:
+            self._steering.reset()
         self._histories: list[deque[Float64Array]] = [
             deque(maxlen=term.history) for term in self.card.inputs
         ]
+
+    @property
+    def last_action(self) -> Float64Array:
+        """(..., joints) what `action` returned last; zero at first."""
+        return self._last_action
 
     def input(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
         """(n,) what the network reads now; it advances the gait clock and the histories.
@@ -103,10 +123,7 @@ class Controller:
         wanted = np.asarray(command, dtype=np.float64)
         clipped = np.clip(wanted, self._lowest, self._highest)
         self.clipped = not np.array_equal(clipped, wanted)
-        self._clock.advance(clipped)
-        inputs = terms.TermInputs(
-            measurement, clipped, self._default, self._last_action, self._clock.phases
-        )
+        inputs = self._term_inputs(measurement, clipped)
         parts: list[Float64Array] = []
         for (term, compute), history in zip(self._rows, self._histories, strict=True):
             value = compute(inputs)
@@ -115,19 +132,44 @@ class Controller:
             if term.history > 1:
                 history.append(value)
                 history.extendleft([history[0]] * (term.history - len(history)))
-                value = np.concatenate(history)
+                value = np.concatenate(history, axis=-1)
             parts.append(value)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _term_inputs(self, measurement: Measurement, command: Float64Array) -> terms.TermInputs:
+        """What the terms read; the gait clock and the memory of a steering policy go on."""
+        known = measurement, command, self._default, self._last_action
+        if self._steering is None:
+            self._clock.advance(command)
+            return terms.TermInputs(*known, self._clock.phases)
+        if self._last_command is not None:
+            self._steering.advance(measurement, self._last_command)
+        self._last_command = command
+        memory = self._steering
+        return terms.TermInputs(*known, memory.phases, memory.velocity_error, memory.hold_error)
 
     def action(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
-        """(joints,) what the network returns, within the card's limit; unscaled."""
+        """(..., joints) what the network returns, within the card's limit; unscaled."""
         values = self._network(self.input(measurement, command).astype(np.float32))
-        action = np.asarray(values, dtype=np.float64).reshape(-1)
+        action = np.asarray(values, dtype=np.float64)
+        action = action.reshape(*self._batch, -1)
         limit = self.card.action.limit
         action = np.clip(action, -limit, limit)
         self._last_action = action
         return action
 
+    def controls(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
+        """(..., joints) control of each joint's motor (action kind "effort")."""
+        return self._scale * self.action(measurement, command)
+
     def targets(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
-        """(joints,) position targets [rad] by the card's joints (action kind "position")."""
+        """(..., joints) position targets [rad] by the card's joints (action kind "position")."""
         return self._default + self._scale * self.action(measurement, command)
+
+    def efforts(self, measurement: Measurement, command: ArrayLike) -> Float64Array:
+        """(..., joints) [N·m] of the card's drives, closed here: for a robot driven by effort.
+
+        They are not yet limited to what the robot's motors can do.
+        """
+        error = self.targets(measurement, command) - measurement.joint_positions
+        return self._stiffness * error - self._damping * measurement.joint_velocities

@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from humanoid_mujoco_ros.policy import checkpoint, locate
-from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
+from humanoid_mujoco_ros.policy import fit, locate, policy_file
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.controller import Controller, Network
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.measurement import from_blocks
+from humanoid_mujoco_ros.policy.policy_file import TermPolicy
+from humanoid_mujoco_ros.policy.state_vector import observation_layout
+from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
 from humanoid_mujoco_ros.robot.vectors import Float64Array, checked_vector
@@ -20,10 +26,30 @@ class PolicyError(ValueError):
     """A policy cannot be loaded; the message names it and says why."""
 
 
+class _Brain(Protocol):
+    """What answers observations, in the model's joints and signs."""
+
+    task: str
+    normalization: str
+    takes_commands: bool
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the last velocity command was beyond what the policy was trained for."""
+
+    def reset(self) -> None:
+        """Forgets what happened."""
+
+    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
+        """(n,) efforts [N·m] or positions [rad] by joint of the model."""
+
+
 class Driver:
-    """Answers observations with efforts in the order and with the signs of the robot's commands.
+    """Answers observations with commands in the order and with the signs of the robot's.
 
     Attributes:
+        kind: What the commands are: efforts [N·m] or positions [rad]; None: no policy is loaded.
+        takes_commands: Whether the policy follows velocity commands.
         limits: (n,) [N·m] of the joints, in the order of the commands.
         name: What was loaded; empty before.
         file: Name of its file.
@@ -35,7 +61,7 @@ class Driver:
         Args:
             robot: What the policy is to fit.
             joint_map: What the robot calls its joints.
-            joints: The robot's joints in the order of the commands.
+            joints: The robot's driven joints in the order of the commands.
 
         Raises:
             ValueError: `joints` are not the robot's.
@@ -43,16 +69,19 @@ class Driver:
         self._robot = robot
         self._joint_map = joint_map
         self._to_command_order = joint_map.command_order(joints)
-        self._policy: Policy | None = None
+        self._observation_size = observation_layout(robot)[-1].slice.stop
         self._durations_s: list[float] = []
+        self._brain: _Brain | None = None
         self.limits: Float64Array = joint_map.effort_limits[self._to_command_order]
+        self.kind: Actuation | None = None
+        self.takes_commands = False
         self.name = self.file = ""
 
     def load(self, name: str, *, sample: bool, seed: int) -> None:
         """Loads the policy `name`.
 
         Args:
-            name: A shipped policy, a file or an address.
+            name: A named policy, a file or an address.
             sample: Draw actions from the Gaussian.
             seed: Of the drawn actions.
 
@@ -60,47 +89,159 @@ class Driver:
             PolicyError: It cannot be used.
         """
         try:
-            path = locate.resolve(name)
-            loaded = checkpoint.load(path, self._robot)
-            self._policy = Policy(loaded, self._robot, sample=sample, seed=seed)
+            found = locate.find(name)
+            loaded = policy_file.load(found, self._robot)
+            brain = _brain(loaded, self._robot, sample=sample, seed=seed)
         except Exception as error:  # whatever a file from elsewhere provokes
             known = isinstance(error, CheckpointError | ModelError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             raise PolicyError(f"policy '{name}': {reason}") from error
-        self.name, self.file = name, path.name
+        self._brain, self.kind = brain, self._robot.actuation
+        self.takes_commands = brain.takes_commands
+        self.name, self.file = name, found.file.name
 
     def unload(self) -> None:
         """Forgets the policy."""
-        self._policy = None
+        self._brain = self.kind = None
+        self.takes_commands = False
         self.name = self.file = ""
 
-    def efforts(self, values: Sequence[float]) -> Float64Array:
-        """Efforts (n,) [N·m] that answer the observation `values`.
+    def reset(self) -> None:
+        """Lets the policy forget what happened, as at the start of an episode."""
+        if self._brain is not None:
+            self._brain.reset()
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the last velocity command was beyond what the policy was trained for."""
+        return self._brain is not None and self._brain.clipped
+
+    def answer(self, values: Sequence[float], velocity: Float64Array) -> Float64Array:
+        """Commands (n,) that answer the observation `values`.
+
+        Args:
+            values: What the robot observed.
+            velocity: (3,) wanted vx, vy [m/s] and yaw rate [rad/s] in the heading frame.
 
         Raises:
             VectorError: The observation or the answer is not finite or of the wrong size.
         """
-        assert self._policy is not None
+        assert self._brain is not None
         start_s = time.monotonic()
-        size = self._policy.checkpoint.observation_size
-        observation = checked_vector(values, size, "observation")
+        observation = checked_vector(values, self._observation_size, "observation")
         # Finite weights may still overflow, and no clip would stop NaN.
-        answer = self._policy.efforts(observation).tolist()
-        efforts = checked_vector(answer, len(self.limits), "the policy's effort")
-        efforts = self._joint_map.signed(efforts)[self._to_command_order]
+        answer = self._brain.answer(observation, velocity).tolist()
+        try:
+            commands = checked_vector(answer, len(self._robot.joints), "the policy's answer")
+        except ValueError:
+            self._brain.reset()  # it must not remember what was no number
+            raise
+        if self.kind == "position":
+            commands = self._joint_map.positions_to_robot(commands)
+        else:
+            commands = self._joint_map.signed(commands)
         self._durations_s.append(time.monotonic() - start_s)
-        return efforts
+        return commands[self._to_command_order]
+
+    def efforts(self, values: Sequence[float]) -> Float64Array:
+        """The answer without a velocity command."""
+        return self.answer(values, np.zeros(3))
 
     def figures(self) -> dict[str, object]:
         """What is loaded, and what it did since the last call."""
         durations_ms = np.array(self._durations_s or (np.nan,)) * 1e3
         answered, self._durations_s = len(self._durations_s), []
-        loaded = self._policy.checkpoint if self._policy else None
+        brain = self._brain
         return {
             "policy": self.name,
-            "task": loaded.task if loaded else "",
-            "normalization": loaded.normalization if loaded else "",
+            "task": brain.task if brain else "",
+            "normalization": brain.normalization if brain else "",
             "answered_observations": answered,
             "inference_p50_ms": float(np.percentile(durations_ms, 50)),
             "inference_p99_ms": float(np.percentile(durations_ms, 99)),
         }
+
+
+def _brain(
+    loaded: Checkpoint | TermPolicy, robot: RobotModel, *, sample: bool, seed: int
+) -> _Brain:
+    """What runs a policy on `robot`.
+
+    Raises:
+        CheckpointError: It does not fit.
+    """
+    if isinstance(loaded, Checkpoint):
+        return _Plain(Policy(loaded, robot, sample=sample, seed=seed))
+    fit.check_fits(loaded.card, loaded.input_size, robot)
+    network = loaded.network
+    if sample:
+        if loaded.log_std is None:
+            raise CheckpointError("its file has no standard deviations to sample actions with")
+        network = _sampled(network, np.exp(loaded.log_std), seed)
+    return _OfTerms(Controller(loaded.card, network), robot)
+
+
+def _sampled(network: Network, std: policy_file.Float32Array, seed: int) -> Network:
+    """The network with Gaussian noise on its actions."""
+    random = np.random.default_rng(seed)
+
+    def sampled(values: policy_file.Float32Array) -> policy_file.Float32Array:
+        noise = random.standard_normal(std.shape, dtype=np.float32)
+        return (network(values) + std * noise).astype(np.float32)
+
+    return sampled
+
+
+class _Plain:
+    """A policy that reads the whole observation and knows no commands."""
+
+    takes_commands = clipped = False
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.task = policy.checkpoint.task
+        self.normalization: str = policy.checkpoint.normalization
+
+    def reset(self) -> None:
+        """It remembers nothing but the statistics of what it saw, which go on."""
+
+    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
+        return self._policy.efforts(observation)
+
+
+class _OfTerms:
+    """A policy that reads input terms."""
+
+    normalization = ""
+
+    def __init__(self, controller: Controller, robot: RobotModel) -> None:
+        card = controller.card
+        self.takes_commands = card.takes_commands
+        self.task = card.task
+        self._controller = controller
+        self._joint_count = len(card.joints)
+        self._blocks = fit.blocks_by_joint(robot, card.joints)
+        self._order = robot.joint_order(card.joints)
+        self._gear = robot.gear[self._order]
+        self._is_effort = card.action.kind == "effort"
+        self._has_drives = robot.actuation == "position"
+        self._resting = np.zeros(len(robot.joints))
+
+    @property
+    def clipped(self) -> bool:
+        return self._controller.clipped
+
+    def reset(self) -> None:
+        self._controller.reset()
+
+    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
+        measurement = from_blocks(observation, self._blocks, self._joint_count)
+        if self._is_effort:
+            commands = self._gear * self._controller.controls(measurement, velocity)
+        elif self._has_drives:
+            commands = self._controller.targets(measurement, velocity)
+        else:
+            commands = self._controller.efforts(measurement, velocity)
+        by_joint = self._resting.copy()
+        by_joint[self._order] = commands
+        return by_joint

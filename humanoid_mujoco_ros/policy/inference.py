@@ -6,7 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint
+from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.observation import INPUT_NAME
+from humanoid_mujoco_ros.policy.terms import VECTORS
 from humanoid_mujoco_ros.robot.model import RobotModel
 
 NORMALIZATION_EPSILON = 1e-8
@@ -106,6 +108,28 @@ class Network:
         return hidden
 
 
+class NormalizedNetwork:
+    """The network of a checkpoint behind its stored normalisation."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Prepares `checkpoint`.
+
+        Raises:
+            CheckpointError: It has no stored statistics.
+        """
+        if checkpoint.observation_mean is None or checkpoint.observation_var is None:
+            raise CheckpointError("the policy has no observation statistics")
+        self._network = Network(checkpoint)
+        self._mean = checkpoint.observation_mean
+        self._scale = inverse_std(checkpoint.observation_var)
+        self._clip = checkpoint.observation_clip
+
+    def __call__(self, values: Float32Array) -> Float32Array:
+        """Inputs (..., n) to mean actions (..., actions)."""
+        wide = values.astype(np.float64)
+        return self._network(normalized(wide, self._mean, self._scale, self._clip))
+
+
 class Policy:
     """A checkpoint driving one robot, or several of the same model.
 
@@ -118,9 +142,9 @@ class Policy:
         self,
         checkpoint: Checkpoint,
         robot: RobotModel,
+        *,
         sample: bool = False,
         seed: int = 0,
-        *,
         robots: int | None = None,
         rate_tolerance: float = RATE_TOLERANCE,
     ) -> None:
@@ -140,6 +164,8 @@ class Policy:
         Raises:
             CheckpointError: The checkpoint does not fit the robot.
         """
+        if checkpoint.card is not None:
+            raise CheckpointError("the policy reads input terms: a Controller runs it")
         checkpoint.check_fits(robot, rate_tolerance)
         self.checkpoint = checkpoint
         self._network = Network(checkpoint)
@@ -149,9 +175,12 @@ class Policy:
         self._clip = checkpoint.observation_clip
         self._limit = checkpoint.action_limit
         place = {joint: i for i, joint in enumerate(checkpoint.joints)}
-        self._by_joint = np.array([place[joint] for joint in robot.joints], dtype=np.intp)
+        self._by_joint = np.array([place.get(joint, 0) for joint in robot.joints], dtype=np.intp)
         self._by_actuator = np.array([place[j] for j in robot.action_joints], dtype=np.intp)
-        self._gear = robot.gear
+        passive = [joint in robot.passive_joints for joint in robot.joints]
+        self._gear = np.where(passive, 0.0, robot.gear)
+        self._joint_count = len(robot.joints)
+        self._read = None if checkpoint.input == INPUT_NAME else VECTORS[checkpoint.input]
         self._running: RunningStatistics | None = None
         if checkpoint.observation_mean is None or checkpoint.observation_var is None:
             rows = () if robots is None else (robots,)
@@ -182,9 +211,11 @@ class Policy:
         """The action (..., actions) in the checkpoint's joint order, within ± action_limit.
 
         Args:
-            observation: (..., n), float64, finite.
+            observation: (..., size) the robot's whole observation, float64, finite.
             rows: See `normalize`.
         """
+        if self._read is not None:
+            observation = self._read(observation, self._joint_count)
         action = self._network(self.normalize(observation, rows))
         if self._sample:
             noise = self._random.standard_normal(action.shape, dtype=np.float32)

@@ -1,31 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the file behind a policy's name: shipped, a path, or the Hugging Face hub."""
+"""Finds the file behind a policy's name: shipped, a path, in a Python package or on the hub."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from humanoid_mujoco_ros.policy.checkpoint import CLEANRL_SUFFIX, SUFFIX, CheckpointError
+from humanoid_mujoco_ros.policy.onnx_file import SUFFIX as ONNX_SUFFIX
+from humanoid_mujoco_ros.robot.card import package_file
+from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError
+from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 from humanoid_mujoco_ros.share import ShareError, share_directory
 
 HUB_SCHEME = "hf://"
+HUB_LINK = re.compile(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/", re.IGNORECASE)
+"""How a link copied from the hub's web pages begins."""
 HUB_DEFAULT_FILE = f"ppo_continuous_action{CLEANRL_SUFFIX}"
 """File name under which CleanRL uploads its PPO models."""
+PACKAGE_SCHEME = "python:"
+CARD_SUFFIXES = (".yaml", ".yml")
+_OF_FILE = ("file", "install")
+"""Keys of a card that say where its file is, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The file of a policy."""
+
+    file: Path
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """What a card outside the file says of it."""
 
 
 def shipped_policies() -> dict[str, Path]:
     """Name → file of each policy that ships; empty where the policies are not installed."""
+    return _files("policies", SUFFIX)
+
+
+def named_cards() -> dict[str, Path]:
+    """Name → card of each policy that another package carries."""
+    return _files("config/policies", ".yaml")
+
+
+def _files(folder: str, suffix: str) -> dict[str, Path]:
     try:
-        directory = share_directory("policies")
+        directory = share_directory(folder)
     except ShareError:
         return {}
-    return {path.stem: path for path in sorted(directory.glob(f"*{SUFFIX}"))}
+    return {path.stem: path for path in sorted(directory.glob(f"*{suffix}"))}
 
 
 @dataclass(frozen=True)
 class HubAddress:
-    """hf://owner/repo[@revision][/file]."""
+    """hf://owner/repo[@revision][/file], or a link to a page of the hub."""
 
     repository: str
     revision: str | None
@@ -33,44 +64,110 @@ class HubAddress:
 
     @staticmethod
     def parse(text: str) -> HubAddress:
-        """Reads an hf:// address.
+        """Reads an address as huggingface_hub itself does.
 
         Raises:
-            CheckpointError: It is not of that form.
+            CheckpointError: It is no address of a model.
         """
-        parts = text.removeprefix(HUB_SCHEME).split("/", 2)
-        if len(parts) < 2 or not all(parts):
-            raise CheckpointError(f"'{text}' is not of the form hf://owner/repo[@revision][/file]")
-        repository, _, revision = parts[1].partition("@")
-        filename = parts[2] if len(parts) == 3 else HUB_DEFAULT_FILE
-        return HubAddress(f"{parts[0]}/{repository}", revision or None, filename)
+        try:
+            from huggingface_hub import parse_hf_uri
+        except ImportError as error:
+            raise CheckpointError(
+                "addresses on the hub need huggingface_hub: pip install -U huggingface_hub"
+            ) from error
+        try:
+            address = parse_hf_uri(text)
+        except ValueError as error:
+            raise CheckpointError(
+                f"'{text}' is not of the form hf://owner/repo[@revision][/file]: {error}"
+            ) from error
+        if address.type != "model":
+            raise CheckpointError(f"'{text}' is a {address.type}, expected a model")
+        filename = address.path_in_repo or HUB_DEFAULT_FILE
+        return HubAddress(address.id, address.revision, filename)
 
 
-def resolve(policy: str) -> Path:
-    """The local file of `policy`; an hf:// address is downloaded unless the hub's cache has it.
+def find(policy: str) -> Found:
+    """The local file of `policy` and its card; what is on the hub is downloaded, or in its cache.
 
     Args:
-        policy: A shipped policy's name, a path, or hf://owner/repo[@revision][/file].
+        policy: A shipped policy's name, one of config/policies, a path of a policy or of a card
+            that names one, python:PACKAGE/path, hf://owner/repo[@revision][/file], or a link.
 
     Raises:
         CheckpointError: There is no such policy, or the hub cannot be reached.
     """
-    if policy.startswith(HUB_SCHEME):
-        return _download(HubAddress.parse(policy))
-    shipped = shipped_policies()
+    shipped, cards = shipped_policies(), named_cards()
     if policy in shipped:
-        return shipped[policy]
+        return Found(shipped[policy])
+    if policy in cards:
+        return _of_card(cards[policy])
+    if policy.startswith(HUB_SCHEME) or HUB_LINK.match(policy):
+        return Found(_download(HubAddress.parse(policy)))
+    if policy.startswith(PACKAGE_SCHEME):
+        return Found(_in_package(policy, f"policy '{policy}'", None))
     try:
         path = Path(policy).expanduser()
         if path.is_file():
-            return path
+            return _of_path(path)
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise CheckpointError(f"policy '{policy}' is no usable path: {error}") from error
     raise CheckpointError(
         f"policy '{policy}' is neither shipped nor a file; shipped are "
-        f"{', '.join(shipped) or 'none'}; "
+        f"{', '.join((*shipped, *cards)) or 'none'}; "
         "others are given as a path or as hf://owner/repo"
     )
+
+
+def resolve(policy: str) -> Path:
+    """The local file of `policy`; see `find`."""
+    return find(policy).file
+
+
+def _of_path(path: Path) -> Found:
+    if path.suffix in CARD_SUFFIXES:
+        return _of_card(path)
+    if path.suffix == ONNX_SUFFIX:
+        for suffix in CARD_SUFFIXES:
+            if path.with_suffix(suffix).is_file():
+                values = _read_card(path.with_suffix(suffix))
+                return Found(path, {k: v for k, v in values.items() if k not in _OF_FILE})
+    return Found(path)
+
+
+def _of_card(path: Path) -> Found:
+    """What a card's `file` names: on the hub, in a Python package, or beside the card."""
+    values = _read_card(path)
+    what = f"policy card {path.name}"
+    install = values.pop("install", None)
+    if "file" not in values:
+        raise CheckpointError(f"{what} names no file")
+    file = str(values.pop("file"))
+    if file.startswith(HUB_SCHEME) or HUB_LINK.match(file):
+        return Found(_download(HubAddress.parse(file)), values)
+    if file.startswith(PACKAGE_SCHEME):
+        return Found(_in_package(file, f"{what}: its file '{file}'", install), values)
+    target = path.parent / Path(file).expanduser()
+    if not target.is_file():
+        raise CheckpointError(f"{what} names the file {target}, which does not exist")
+    return Found(target, values)
+
+
+def _in_package(address: str, what: str, install: str | None) -> Path:
+    try:
+        return package_file(address.removeprefix(PACKAGE_SCHEME), what, install)
+    except (RobotCardError, ModelError) as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        values = read_yaml(path, f"policy card {path.name}")
+    except RobotCardError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"policy card {path.name} is no list of keys and values")
+    return {str(key): value for key, value in values.items()}
 
 
 def _download(address: HubAddress) -> Path:

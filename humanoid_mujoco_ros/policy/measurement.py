@@ -42,14 +42,37 @@ class Measurement:
         return int(self.joint_positions.shape[-1])
 
 
-def from_blocks(vector: Float64Array, blocks: Mapping[str, slice], joint_count: int) -> Measurement:
+def from_state(qpos: Float64Array, qvel: Float64Array, order: NDArray[np.intp]) -> Measurement:
+    """The measurement of simulated robots with a free base, without efforts; views and copies.
+
+    Args:
+        qpos: (..., nq) MuJoCo's [m, rad].
+        qvel: (..., nv) MuJoCo's [m/s, rad/s].
+        order: (n,) index of each of the policy's joints in the model's hinges.
+    """
+    positions = qpos[..., 7:].take(order, axis=-1)
+    return Measurement(
+        height=qpos[..., 2:3],
+        quaternion_wxyz=qpos[..., 3:7],
+        joint_positions=positions,
+        linear_velocity=qvel[..., :3],
+        angular_velocity=qvel[..., 3:6],
+        joint_velocities=qvel[..., 6:].take(order, axis=-1),
+        joint_efforts=np.zeros_like(positions),
+    )
+
+
+def from_blocks(
+    vector: Float64Array, blocks: Mapping[str, slice | NDArray[np.intp]], joint_count: int
+) -> Measurement:
     """The measurement that an observation holds.
 
     Args:
         vector: (..., size) a finite observation.
-        blocks: Name of a block → where it lies. A block that is missing reads as zero, a missing
-            orientation as upright. A "pitch" [rad] about the base's y axis stands for the
-            orientation of a robot in a plane, whose velocities are (x, z) and about y.
+        blocks: Name of a block → where it lies: a slice, or indices that also reorder it. A block
+            that is missing reads as zero, a missing orientation as upright. A "pitch" [rad] about
+            the base's y axis stands for the orientation of a robot in a plane, whose velocities are
+            (x, z) and about y.
         joint_count: Number of joints.
     """
 

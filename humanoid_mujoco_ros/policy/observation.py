@@ -109,7 +109,7 @@ def observe(
     )
 
 
-def observe_data(data: mujoco.MjData, mask_cfrc_ext: bool = False) -> NDArray[np.float64]:
+def observe_data(data: mujoco.MjData, *, mask_cfrc_ext: bool = False) -> NDArray[np.float64]:
     """The observation of a MuJoCo state, as Humanoid-v4 returns it; a new array (size,).
 
     The caller has run mj_rnePostConstraint, as Gymnasium does after each control step.

@@ -11,6 +11,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.policy import observation
+from humanoid_mujoco_ros.policy.gymnasium_robots import ENVIRONMENTS
 from humanoid_mujoco_ros.policy.observation import Block
 from humanoid_mujoco_ros.robot.base import HINGE, SLIDE
 from humanoid_mujoco_ros.robot.model import RobotModel
@@ -35,6 +37,30 @@ _PLANAR_TWIST = (
     ("linear_velocity", 2, "m/s", "world", "of base_link, forward and up"),
     ("angular_velocity", 1, "rad/s", "joint", "of base_link in its plane"),
 )
+STATE_ROBOTS = {e.robot for e in ENVIRONMENTS if not e.term.startswith("humanoid")}
+"""Gymnasium's robots that are observed by their state alone, as their environments observe them."""
+
+
+def has_humanoid_v4(robot: RobotModel) -> bool:
+    """Whether a robot's observation is Humanoid-v4's vector, made from its own bodies and joints.
+
+    That is so for Gymnasium's humanoid and for every robot built like it: a free base, torque
+    motors on all joints, alone in its world. Every other robot is observed by its `StateVector`.
+    """
+    return (
+        robot.actuation == "effort"
+        and robot.base.is_free
+        and not robot.passive_joints
+        and robot.mj.nq == 7 + len(robot.joints)
+        and robot.name not in STATE_ROBOTS
+    )
+
+
+def observation_layout(robot: RobotModel) -> tuple[Block, ...]:
+    """The blocks of a robot's `observation`, in their order."""
+    if has_humanoid_v4(robot):
+        return observation.layout(robot.mj)
+    return StateVector(robot).layout
 
 
 class StateVector:

@@ -9,7 +9,7 @@ robot is, or a heading whose zero a robot could not know.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class TermInputs:
     """(..., actions) what the network returned last, unscaled; zero at first."""
     phases: Float64Array
     """(..., legs) [rad] of the gait clock; NaN while it is hidden."""
+    velocity_error: Float64Array = field(default_factory=lambda: np.zeros(3))
+    """(..., 3) command minus the base's velocity, low-pass filtered."""
+    hold_error: Float64Array = field(default_factory=lambda: np.zeros(3))
+    """(..., 3) from the base to the place, and the heading, to hold while standing [m, m, rad]."""
 
 
 @dataclass(frozen=True)
@@ -85,40 +89,47 @@ def heading_frame(quaternion_wxyz: Float64Array, vector_world: Float64Array) -> 
     return np.stack((cosine * vx + sine * vy, cosine * vy - sine * vx, vz), axis=-1)
 
 
-def _whole_observation(inputs: TermInputs) -> Float64Array:
-    if inputs.measurement.observation is None:
-        raise TermError("the robot's whole observation is not known here")
-    return inputs.measurement.observation
-
-
-def _humanoid_v5(inputs: TermInputs) -> Float64Array:
+def _humanoid_v5(v4: Float64Array, joints: int) -> Float64Array:
     """Humanoid-v4 without what is always zero: the world's rows and the root's actuator forces."""
-    m = inputs.measurement
-    n, v4 = m.joint_count, _whole_observation(inputs)
-    head = 2 * n + 11  # height, orientation, joints; velocities
-    bodies = (v4.shape[-1] - head - (n + 6)) // 22
+    head = 2 * joints + 11  # height, orientation, joints; velocities
+    bodies = (v4.shape[-1] - head - (joints + 6)) // 22
     cinert, cvel = head, head + 10 * bodies
     actuator = cvel + 6 * bodies
-    contact = actuator + n + 6
+    contact = actuator + joints + 6
     kept = np.r_[:head, cinert + 10 : cvel, cvel + 6 : actuator, actuator + 6 : contact,
                  contact + 6 : v4.shape[-1]]  # fmt: skip
     v5: Float64Array = v4[..., kept]
     return v5
 
 
-def _positions_velocities(inputs: TermInputs) -> Float64Array:
-    """Qpos without the horizontal position, then qvel: all of the state but the efforts."""
-    observation = _whole_observation(inputs)
-    state: Float64Array = observation[..., : -inputs.measurement.joint_count]
-    return state
-
-
-def _clipped_velocities(inputs: TermInputs) -> Float64Array:
-    """The same with velocities within ± 10, as Walker2d-v4 and Hopper-v4 have them."""
-    state = _positions_velocities(inputs).copy()
-    first = inputs.measurement.joint_count + 2  # after height, pitch and the joints
+def _planar_clipped(observation: Float64Array, joints: int) -> Float64Array:
+    """The state of a robot in a plane, with velocities within ± 10."""
+    state = observation[..., : 2 * joints + 5].copy()
+    first = joints + 2  # after height, pitch and the joints
     state[..., first:] = np.clip(state[..., first:], -10.0, 10.0)
     return state
+
+
+VECTORS: dict[str, Callable[[Float64Array, int], Float64Array]] = {
+    "humanoid_v4": lambda observation, joints: observation,
+    "humanoid_v5": _humanoid_v5,
+    "ant_v4": lambda observation, joints: observation[..., : 2 * joints + 11],
+    "half_cheetah_v4": lambda observation, joints: observation[..., : 2 * joints + 5],
+    "walker2d_v4": _planar_clipped,
+    "hopper_v4": _planar_clipped,
+}
+"""Gymnasium's observations: (..., size) of a robot's whole `observation` and its joints' number."""
+
+
+def _gymnasium(name: str) -> Callable[[TermInputs], Float64Array]:
+    """The term that gives one of `VECTORS`."""
+
+    def compute(inputs: TermInputs) -> Float64Array:
+        if inputs.measurement.observation is None:
+            raise TermError("the robot's whole observation is not known here")
+        return VECTORS[name](inputs.measurement.observation, inputs.measurement.joint_count)
+
+    return compute
 
 
 def _phase(inputs: TermInputs) -> Float64Array:
@@ -143,6 +154,10 @@ _ROWS = (
          lambda i: i.command[..., :2]),
     Term("command_yaw_rate", lambda s: 1, "rad/s", "heading", "command",
          lambda i: i.command[..., 2:]),
+    Term("velocity_error", lambda s: 3, "m/s, rad/s", "heading", "odom, command",
+         lambda i: i.velocity_error),
+    Term("hold_error", lambda s: 3, "m, rad", "heading", "odom, command",
+         lambda i: i.hold_error),
     Term("joint_pos", lambda s: s.joints, "rad", "joint", "joints",
          lambda i: i.measurement.joint_positions - i.default_joint_positions),
     Term("joint_vel", lambda s: s.joints, "rad/s", "joint", "joints",
@@ -155,14 +170,16 @@ _ROWS = (
          lambda i: np.nan_to_num(np.sin(i.phases))),
     Term("phase_cos", lambda s: s.legs, "", "", "policy",
          lambda i: np.nan_to_num(np.cos(i.phases))),
-    Term("humanoid_v4", lambda s: s.observation, "", "", "simulation",
-         _whole_observation),
-    Term("humanoid_v5", lambda s: s.observation - 28, "", "", "simulation", _humanoid_v5),
-    Term("ant_v4", lambda s: 2 * s.joints + 11, "", "", "odom, joints", _positions_velocities),
+    Term("humanoid_v4", lambda s: s.observation, "", "", "simulation", _gymnasium("humanoid_v4")),
+    Term("humanoid_v5", lambda s: s.observation - 28, "", "", "simulation",
+         _gymnasium("humanoid_v5")),
+    Term("ant_v4", lambda s: 2 * s.joints + 11, "", "", "odom, joints", _gymnasium("ant_v4")),
     Term("half_cheetah_v4", lambda s: 2 * s.joints + 5, "", "", "odom, joints",
-         _positions_velocities),
-    Term("walker2d_v4", lambda s: 2 * s.joints + 5, "", "", "odom, joints", _clipped_velocities),
-    Term("hopper_v4", lambda s: 2 * s.joints + 5, "", "", "odom, joints", _clipped_velocities),
+         _gymnasium("half_cheetah_v4")),
+    Term("walker2d_v4", lambda s: 2 * s.joints + 5, "", "", "odom, joints",
+         _gymnasium("walker2d_v4")),
+    Term("hopper_v4", lambda s: 2 * s.joints + 5, "", "", "odom, joints",
+         _gymnasium("hopper_v4")),
 )  # fmt: skip
 
 TERMS: dict[str, Term] = {term.name: term for term in _ROWS}

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.robot.errors import CardError, ModelError
+from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError, YamlError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 
 Actuation = Literal["effort", "position"]
@@ -124,20 +124,22 @@ class RobotCard:
         """Checks the values.
 
         Raises:
-            CardError: A value is out of its range.
+            RobotCardError: A value is out of its range.
         """
         if not self.timestep_s > 0:
-            raise CardError(f"timestep_s must be positive, not {self.timestep_s}")
+            raise RobotCardError(f"timestep_s must be positive, not {self.timestep_s}")
         if self.timestep_s > 0.1:
-            raise CardError(f"timestep_s must be at most 0.1, not {self.timestep_s}")
+            raise RobotCardError(f"timestep_s must be at most 0.1, not {self.timestep_s}")
         if self.steps_per_control < 1:
-            raise CardError(f"steps_per_control must be at least 1, not {self.steps_per_control}")
+            raise RobotCardError(
+                f"steps_per_control must be at least 1, not {self.steps_per_control}"
+            )
         if self.steps_per_control > 10000:
-            raise CardError(
+            raise RobotCardError(
                 f"steps_per_control must be at most 10000, not {self.steps_per_control}"
             )
         if self.integrator.lower() not in (name.lower() for name in INTEGRATORS):
-            raise CardError(
+            raise RobotCardError(
                 f"integrator '{self.integrator}' is unknown; MuJoCo has {', '.join(INTEGRATORS)}"
             )
 
@@ -168,30 +170,43 @@ class RobotCard:
         return path
 
     def _in_package(self, path: str) -> Path:
-        package, _, inside = path.partition("/")
-        # Only a top-level package is found without running code of it.
-        if not re.fullmatch(r"[A-Za-z_]\w*", package) or not inside:
-            raise CardError(
-                f"robot {self.name}: model '{self.model}' is not of the form "
-                "python:PACKAGE/path/in/it.xml"
-            )
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):
-            spec = None
-        folders = list(spec.submodule_search_locations or []) if spec else []
-        if not folders:
-            raise ModelError(
-                f"robot {self.name}: its model is in the Python package {package}, which is not "
-                f"installed: {self.install or f'pip install {package}'}"
-            )
-        for folder in folders:
-            if (Path(folder) / inside).is_file():
-                return Path(folder) / inside
+        what = f"robot {self.name}: its model '{self.model}'"
+        return package_file(path, what, self.install)
+
+
+def package_file(path: str, what: str, install: str | None = None) -> Path:
+    """A file of an installed Python package, found without importing the package.
+
+    Args:
+        path: PACKAGE/path/in/it.
+        what: What the file is, for the error.
+        install: How to install the package; None: by its name.
+
+    Raises:
+        RobotCardError: `path` is not of that form.
+        ModelError: The package or the file in it is not there; the message says how to get it.
+    """
+    package, _, inside = path.partition("/")
+    # Only a top-level package is found without running code of it.
+    if not re.fullmatch(r"[A-Za-z_]\w*", package) or not inside:
+        raise RobotCardError(f"{what} is not of the form python:PACKAGE/path/in/it")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    command = install or f"pip install {package}"
+    if not folders:
         raise ModelError(
-            f"robot {self.name}: the Python package {package} is installed, but has no {inside}; "
-            f"another version may: {self.install or f'pip install {package}'}"
+            f"{what} is in the Python package {package}, which is not installed: {command}"
         )
+    for folder in folders:
+        if (Path(folder) / inside).is_file():
+            return Path(folder) / inside
+    raise ModelError(
+        f"{what}: the Python package {package} is installed, but has no {inside}; "
+        f"another version may: {command}"
+    )
 
 
 def card_names(folder: Path) -> tuple[str, ...]:
@@ -207,7 +222,7 @@ def load_card(robot: str, folder: Path) -> RobotCard:
         folder: Where the package's own cards are: config/robots.
 
     Raises:
-        CardError: There is no such card, or it cannot be used.
+        RobotCardError: There is no such card, or it cannot be used.
     """
     names = card_names(folder)
     if robot in names:
@@ -218,10 +233,10 @@ def load_card(robot: str, folder: Path) -> RobotCard:
             path = path.resolve()
             return read_card(path) if path.suffix in (".yaml", ".yml") else bare_card(path)
     except (OSError, RuntimeError, ValueError) as error:  # a bad name, an unknown user's home
-        if isinstance(error, CardError):
+        if isinstance(error, RobotCardError):
             raise
-        raise CardError(f"robot {_show(robot)} is no usable path: {error}") from error
-    raise CardError(
+        raise RobotCardError(f"robot {_show(robot)} is no usable path: {error}") from error
+    raise RobotCardError(
         f"robot {_show(robot)} is neither one of {', '.join(names)} "
         "nor an existing file .yaml (card) or .xml (MJCF)"
     )
@@ -236,13 +251,16 @@ def read_card(path: Path) -> RobotCard:
     """Reads a card.
 
     Raises:
-        CardError: The file cannot be read, has an unknown key, or a value that cannot be used.
+        RobotCardError: The file cannot be read, has an unknown key, or a value that cannot be used.
     """
     where = f"robot card {path.name}"
-    values = read_yaml(path, where)
+    try:
+        values = read_yaml(path, where)
+    except YamlError as error:
+        raise RobotCardError(str(error)) from error
     values = _section(values, where, _KEYS)
     if "model" not in values:
-        raise CardError(f"{where} names no model")
+        raise RobotCardError(f"{where} names no model")
     read = {key: _READERS[key](value, f"{where}: {key}") for key, value in values.items()}
     if "feet" in read:
         feet = read.pop("feet")
@@ -253,8 +271,8 @@ def read_card(path: Path) -> RobotCard:
         read["model"] = str(path.parent / Path(read["model"]).expanduser())
     try:
         return RobotCard(name=path.stem, **read)
-    except CardError as error:
-        raise CardError(f"{where}: {error}") from None
+    except RobotCardError as error:
+        raise RobotCardError(f"{where}: {error}") from None
 
 
 def matching(patterns: Mapping[str, Any], names: Iterable[str], what: str) -> dict[str, list[Any]]:
@@ -266,14 +284,14 @@ def matching(patterns: Mapping[str, Any], names: Iterable[str], what: str) -> di
         what: What the patterns are for, for the error.
 
     Raises:
-        CardError: A pattern matches no name.
+        RobotCardError: A pattern matches no name.
     """
     names = list(names)
     said: dict[str, list[Any]] = {}
     for pattern, value in patterns.items():
         matched = [name for name in names if fnmatchcase(name, pattern)]
         if not matched:
-            raise CardError(
+            raise RobotCardError(
                 f"{what}: '{pattern}' is no joint of the robot; they are {', '.join(names)}"
             )
         for name in matched:
@@ -285,7 +303,7 @@ def drives_of(card: RobotCard, names: Iterable[str]) -> dict[str, Drive]:
     """What the card says of each joint's motor.
 
     Raises:
-        CardError: A pattern matches no joint.
+        RobotCardError: A pattern matches no joint.
     """
     result = {}
     for name, drives in matching(card.drives, names, f"robot {card.name}: drives").items():
@@ -306,10 +324,10 @@ def _show(value: object) -> str:
 def _section(value: object, where: str, known: Iterable[str]) -> dict[str, Any]:
     known = list(known)
     if not isinstance(value, dict):
-        raise CardError(f"{where} is {_show(value)}, expected keys such as {known[0]}")
+        raise RobotCardError(f"{where} is {_show(value)}, expected keys such as {known[0]}")
     for key in value:
         if key not in known:
-            raise CardError(f"{where} has no key {_show(key)}; it has {', '.join(known)}")
+            raise RobotCardError(f"{where} has no key {_show(key)}; it has {', '.join(known)}")
     return value
 
 
@@ -321,39 +339,39 @@ def _number(value: object, where: str, low: float, high: float) -> float:
         except (ValueError, OverflowError):
             number = None
     if number is None or not np.isfinite(number):
-        raise CardError(f"{where} is {_show(value)}, expected a number")
+        raise RobotCardError(f"{where} is {_show(value)}, expected a number")
     if not low <= number <= high:
-        raise CardError(f"{where} is {number:g}, expected {low:g} to {high:g}")
+        raise RobotCardError(f"{where} is {number:g}, expected {low:g} to {high:g}")
     return number
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
-        raise CardError(f"{where} is {_show(value)}, expected a text")
+        raise RobotCardError(f"{where} is {_show(value)}, expected a text")
     return value
 
 
 def _integer(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise CardError(f"{where} is {_show(value)}, expected a whole number")
+        raise RobotCardError(f"{where} is {_show(value)}, expected a whole number")
     return value
 
 
 def _truth(value: object, where: str) -> bool:
     if not isinstance(value, bool):
-        raise CardError(f"{where} is {_show(value)}, expected true or false")
+        raise RobotCardError(f"{where} is {_show(value)}, expected true or false")
     return value
 
 
 def _choice(value: object, where: str, known: tuple[str, ...]) -> str:
     if value not in known:
-        raise CardError(f"{where} is {_show(value)}, expected {' or '.join(known)}")
+        raise RobotCardError(f"{where} is {_show(value)}, expected {' or '.join(known)}")
     return str(value)
 
 
 def _patterns(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise CardError(f"{where} is {_show(value)}, expected joint patterns")
+        raise RobotCardError(f"{where} is {_show(value)}, expected joint patterns")
     return value
 
 

@@ -6,5 +6,9 @@ class ModelError(ValueError):
     """The robot's card or model cannot be used; the message says why in one line."""
 
 
-class CardError(ModelError):
+class RobotCardError(ModelError):
     """A robot's card cannot be used; the message says why in one line."""
+
+
+class YamlError(ValueError):
+    """A text is not YAML of the kind that is expected; the message says why in one line."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.robot.base import Base
 from humanoid_mujoco_ros.robot.card import FallRule, RobotCard, drives_of, matching
 from humanoid_mujoco_ros.robot.errors import ModelError
-from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, SOLE_LINKS, assemble
+from humanoid_mujoco_ros.robot.mjcf import BASE_LINK, IMU_LINK, ODOM_FRAME, SOLE_LINKS, assemble
 from humanoid_mujoco_ros.robot.motors import read_motors
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "GYMNASIUM_HUMANOID",
     "HEALTHY_HEIGHT_M",
     "IMU_LINK",
+    "ODOM_FRAME",
     "SOLE_LINKS",
     "ModelConfig",
     "ModelError",
@@ -61,7 +62,7 @@ class ModelConfig:
         """The card that says the same.
 
         Raises:
-            CardError: A value is out of its range.
+            RobotCardError: A value is out of its range.
         """
         return RobotCard(
             name=Path(self.path).stem if self.path else GYMNASIUM_HUMANOID,

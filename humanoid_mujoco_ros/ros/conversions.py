@@ -19,10 +19,8 @@ from tf2_msgs.msg import TFMessage
 
 from humanoid_mujoco_ros.policy.observation import Block
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
-from humanoid_mujoco_ros.robot.model import BASE_LINK, IMU_LINK
+from humanoid_mujoco_ros.robot.model import BASE_LINK, IMU_LINK, ODOM_FRAME
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
-
-ODOM_FRAME = "odom"
 
 Float64Array = NDArray[np.float64]
 

@@ -95,6 +95,10 @@ class GuardedNode(Node):
         guarded = _guard_service(self, callback, srv_name)
         return super().create_service(srv_type, srv_name, guarded, *args, **kwargs)
 
+    def guarded(self, callback: Callable[..., Any], where: str) -> Callable[..., Any]:
+        """A callback, such as that of a future, that notes what it raises."""
+        return _guard(self.callback_errors, callback, where)
+
     def on_service_error(self, where: str, request: Any, response: Any, error: Exception) -> None:
         """Notes what a service raised and makes `response` tell of it."""
         _refuse(request, response, self.callback_errors.add(where, error))

@@ -13,7 +13,7 @@ _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """How Fast DDS 2 and 3 call the file of their settings."""
 
 
-def stay_local(network: bool) -> None:
+def stay_local(*, network: bool) -> None:
     """Keeps ROS on this machine unless `network`, for this process and those it starts.
 
     Call it before rclpy.init().

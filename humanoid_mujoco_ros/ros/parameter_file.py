@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS parameter files, read as rcl reads them, and YAML that may come from anybody."""
+"""ROS parameter files, read as rcl reads them."""
 
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import yaml
 
-MAX_SIZE = 64 * 1024
-"""Largest file or text [bytes]. Python parses about 250 kB of YAML in a second."""
-_MAX_DEPTH = 20
+from humanoid_mujoco_ros.robot.errors import YamlError
+from humanoid_mujoco_ros.robot.yaml_file import compose, compose_one, read_text
+
 _PARAMETERS = "ros__parameters"
 _TRUE = {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"}
 _FALSE = {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"}
@@ -23,65 +22,14 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.?(inf|Inf|INF|nan|NaN|NAN|infinity)")
 
 
-class YamlError(ValueError):
-    """A text is not YAML of the kind that is expected; the message says why."""
-
-
-class _Composer(yaml.SafeLoader):
-    """Refuses what makes a small text large or the parser's stack deep."""
-
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise YamlError(
-                f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed"
-            )
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise YamlError(f"it is nested more than {_MAX_DEPTH} levels deep")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-def read_text(path: Path) -> str:
-    """The text of a small file.
-
-    Raises:
-        OSError: It cannot be read.
-        YamlError: It is not a regular file, is larger than MAX_SIZE, or is not UTF-8.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise YamlError("it is not a regular file")
-    if status.st_size > MAX_SIZE:
-        raise YamlError(f"it has {status.st_size} bytes; at most {MAX_SIZE} are read")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise YamlError(f"it is not UTF-8: {error}") from error
-
-
 def load_yaml(text: str) -> Any:
     """The value of one YAML document, with rcl's meaning of its scalars; None if it is empty.
 
     Raises:
         YamlError: The text cannot be used.
     """
-    documents = _compose(text)
-    if len(documents) > 1:
-        raise YamlError(f"expected one document, not {len(documents)}")
-    return _value(documents[0]) if documents else None
-
-
-def _compose(text: str) -> list[yaml.Node]:
-    if len(text) > MAX_SIZE:
-        raise YamlError(f"it has {len(text)} characters; at most {MAX_SIZE} are read")
-    try:
-        return list(yaml.compose_all(text, Loader=_Composer))
-    except yaml.YAMLError as error:
-        raise YamlError(" ".join(str(error).split())) from error
+    node = compose_one(text)
+    return None if node is None else _value(node)
 
 
 def _value(node: yaml.Node) -> Any:
@@ -115,7 +63,7 @@ def _scalar(text: str) -> bool | int | float | str | None:
 
 
 @dataclass(frozen=True)
-class Section:
+class NodeSection:
     """The parameters that a file sets for the nodes of one name."""
 
     name: str
@@ -133,28 +81,28 @@ class Section:
         return self.name.endswith("*")
 
 
-def sections(path: Path) -> list[Section]:
+def sections(path: Path) -> list[NodeSection]:
     """The sections of a ROS parameter file, in their order: a later one wins.
 
     Raises:
         OSError: The file cannot be read.
         YamlError: It is not a ROS parameter file.
     """
-    found: list[Section] = []
-    for document in _compose(read_text(path)):
+    found: list[NodeSection] = []
+    for document in compose(read_text(path)):
         if not isinstance(document, yaml.MappingNode):
             raise YamlError("it is not a ROS parameter file: expected node names at its top")
         found += _sections(document, ())
     return found
 
 
-def _sections(node: yaml.MappingNode, parents: tuple[str, ...]) -> Iterator[Section]:
+def _sections(node: yaml.MappingNode, parents: tuple[str, ...]) -> Iterator[NodeSection]:
     for key, value in node.value:
         name = str(key.value)
         if name == _PARAMETERS and parents:
             if not isinstance(value, yaml.MappingNode):
                 raise YamlError(f"'{'/'.join(parents)}': {_PARAMETERS} holds no parameters")
-            yield Section(f"/{'/'.join(parents)}", dict(_flat(_value(value), "")))
+            yield NodeSection(f"/{'/'.join(parents)}", dict(_flat(_value(value), "")))
         elif isinstance(value, yaml.MappingNode):
             yield from _sections(value, (*parents, name.strip("/")))
         else:

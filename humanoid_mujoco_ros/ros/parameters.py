@@ -22,9 +22,10 @@ import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.robot.joint_map import JointMap, JointMapError
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.ros.parameter_file import YamlError, load_yaml
+from humanoid_mujoco_ros.ros.parameter_file import load_yaml
 
 Config = TypeVar("Config")
 

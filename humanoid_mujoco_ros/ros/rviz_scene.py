@@ -36,7 +36,7 @@ class _Force:
     """Steady time of its reception [s]."""
 
 
-class ForceArrows:
+class ForceArrowMarkers:
     """Draws an arrow for each link on which a force acts, at the link's centre of mass.
 
     Publishes: <topic>, an arrow in the frame of its link.

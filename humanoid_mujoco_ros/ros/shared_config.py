@@ -31,7 +31,7 @@ class FramesConfig:
     """What the frames of one robot have in common."""
 
     frame_prefix: str = ""
-    """Goes before every frame's name, as simulation_node's; "robot2/" for a second robot."""
+    """Goes before every frame's name, such as "robot2/" for a second robot."""
 
     def __post_init__(self) -> None:
         """Checks the prefix.

@@ -38,8 +38,6 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class InterfaceConfig:
     """How the robot appears on the graph."""
 
-    frame_prefix: str = ""
-    """Goes before every frame's name, such as "robot2/" for a second robot."""
     publish_clock: bool = True
     """Whether to publish /clock; a second simulation leaves that to the first, or time would jump
     back and forth."""
@@ -61,6 +59,7 @@ class StatePublisher:
         node: Node,
         simulation: Simulation,
         config: InterfaceConfig,
+        frame_prefix: str,
         *,
         is_lockstep: bool,
     ) -> None:
@@ -70,7 +69,8 @@ class StatePublisher:
             node: Owns the publishers.
             simulation: Gives the robot and its links; its state is `last_state` until one is
                 published.
-            config: Which topics, and the prefix of the frames.
+            config: Which topics.
+            frame_prefix: Goes before the name of every frame.
             is_lockstep: The physics waits for answers: the observation goes out first, and no state
                 is dropped.
         """
@@ -78,7 +78,7 @@ class StatePublisher:
         self.last_state = simulation.state()
         self.dropped = 0
         self._joints = robot.joints
-        self._prefix = config.frame_prefix
+        self._prefix = frame_prefix
         self._is_lockstep = is_lockstep
         self._transforms = conversions.TransformEncoder(tree, self._prefix)
         self._layout = conversions.to_layout(observation.layout(robot.mj))
@@ -166,18 +166,20 @@ class StatePublisher:
     def _run(self, is_over: Callable[[], bool], on_end: Callable[[], None]) -> None:
         while not is_over():
             try:
-                self._publish(*self._outbox.get(timeout=_POLL_S))
+                state, ask = self._outbox.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
+            self._publish(state, ask=ask)
         while not self._outbox.empty():
-            self._publish(*self._outbox.get())
+            state, ask = self._outbox.get()
+            self._publish(state, ask=ask)
         if not self._closing.is_set():
             on_end()
 
     def _publish_observation(self, publisher: Publisher, state: RobotState) -> None:
         publisher.publish(conversions.to_observation(state.observation, self._layout))
 
-    def _publish(self, state: RobotState, ask: bool) -> None:
+    def _publish(self, state: RobotState, *, ask: bool) -> None:
         if self._observation is None:
             if not ask and self._is_lockstep:
                 # observation_node would take it for a question.

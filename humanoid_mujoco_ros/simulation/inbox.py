@@ -22,7 +22,7 @@ _MAX_LATENCIES = 10_000
 
 
 @dataclass(frozen=True)
-class Command:
+class JointCommand:
     """A command by joint and the time of its arrival."""
 
     values: Float64Array
@@ -41,7 +41,7 @@ class Inbox:
     def __init__(self) -> None:
         """Starts empty."""
         self._changed = threading.Condition(threading.Lock())
-        self._command: Command | None = None
+        self._command: JointCommand | None = None
         self._has_answer = False
         self._is_command_awaited = False
         self._wrenches: dict[str, tuple[Wrench, float]] = {}
@@ -58,7 +58,7 @@ class Inbox:
         with self._changed:
             if not self._has_answer:
                 self._latencies_s.append(now_s - self._asked_time_s)
-            self._command = Command(values, now_s)
+            self._command = JointCommand(values, now_s)
             self._has_answer = True
             # In real time the physics thread sleeps on until its tick.
             if self._is_command_awaited:
@@ -101,7 +101,7 @@ class Inbox:
     # For the physics thread.
 
     @property
-    def command(self) -> Command | None:
+    def command(self) -> JointCommand | None:
         """The latest command; None before the first."""
         return self._command
 
@@ -124,7 +124,7 @@ class Inbox:
         """Notes that a state is published now, which the next command answers."""
         self._asked_time_s = time.monotonic()
 
-    def take_command(self) -> Command | None:
+    def take_command(self) -> JointCommand | None:
         """The latest command, which then is no answer to a later state."""
         with self._changed:
             self._has_answer = False

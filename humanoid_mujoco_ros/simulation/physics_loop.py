@@ -166,11 +166,11 @@ class PhysicsLoop(ABC):
 
     def pause(self) -> Future[bool]:
         """Stops time; False when it stood still already."""
-        return self._inbox.request(lambda: self._set_paused(True))
+        return self._inbox.request(lambda: self._set_paused(paused=True))
 
     def resume(self) -> Future[bool]:
         """Lets time run; False when it ran already."""
-        return self._inbox.request(lambda: self._set_paused(False))
+        return self._inbox.request(lambda: self._set_paused(paused=False))
 
     def step(self) -> Future[bool]:
         """Advances a paused loop by one control tick; False when it is not paused.
@@ -218,7 +218,7 @@ class PhysicsLoop(ABC):
         duration_ns = self._config.duration_s * 1e9
         return duration_ns > 0 and self._state.time_ns - self._start_ns >= duration_ns
 
-    def _set_paused(self, paused: bool) -> bool:
+    def _set_paused(self, *, paused: bool) -> bool:
         if self._status.paused == paused:
             return False
         self._update(paused=paused)

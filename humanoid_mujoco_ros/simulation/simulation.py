@@ -279,7 +279,7 @@ class Simulation:
 
     def observe(self) -> Float64Array:
         """The present observation (size,), copied."""
-        return observe_data(self._data, self.config.mask_cfrc_ext)
+        return observe_data(self._data, mask_cfrc_ext=self.config.mask_cfrc_ext)
 
     def _begin_episode(self) -> None:
         self._wrenches.clear()

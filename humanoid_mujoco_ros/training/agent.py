@@ -77,7 +77,7 @@ class TanhLayers(nn.Module):
         """The layers, in order."""
         return [layer for layer in self.layers if isinstance(layer, SymmetricLinear)]
 
-    def forward(self, x: Tensor, bfloat16: bool = False) -> Tensor:
+    def forward(self, x: Tensor, *, bfloat16: bool = False) -> Tensor:
         """(B, inputs) to (B, outputs)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             for layer in self.layers[:-1]:
@@ -131,12 +131,14 @@ class Agent(nn.Module):
 
     def mean(self, seen: Tensor) -> Tensor:
         """(B, actions) mean of the network's output, in units of the action limits."""
-        result: Tensor = self.actor(seen, self._bfloat16)
+        result: Tensor = self.actor(seen, bfloat16=self._bfloat16)
         return result
 
     def value(self, seen: Tensor, privileged: Tensor) -> Tensor:
         """(B,) normalised return."""
-        result: Tensor = self.critic(torch.cat((seen, privileged), -1), self._bfloat16).squeeze(-1)
+        result: Tensor = self.critic(
+            torch.cat((seen, privileged), -1), bfloat16=self._bfloat16
+        ).squeeze(-1)
         return result
 
     def log_probability(self, mean: Tensor, output: Tensor) -> Tensor:

@@ -96,7 +96,9 @@ def humanoid_v4(
     environment = _gymnasium_humanoid_v4()
     contact = observation.block(robot.mj, "cfrc_ext").slice
     masks = not reads_contact_forces(checkpoint, robot)
-    policy = Policy(checkpoint, robot, options.sample, options.seed, rate_tolerance=np.inf)
+    policy = Policy(
+        checkpoint, robot, sample=options.sample, seed=options.seed, rate_tolerance=np.inf
+    )
     returns, lengths, speeds = [], [], []
     for episode in range(options.episodes):
         observed, _ = environment.reset(seed=options.seed if episode == 0 else None)

@@ -14,7 +14,7 @@ from humanoid_mujoco_ros.training.options import TrainOptions
 class Log:
     """Progress for people; beside the policy a table of numbers, a curve and the options."""
 
-    def __init__(self, output: Path, options: TrainOptions, symmetric: bool) -> None:
+    def __init__(self, output: Path, options: TrainOptions, *, symmetric: bool) -> None:
         self._output, self._name = output, options.task.name
         self._options = options.resolved()
         self._symmetric = symmetric

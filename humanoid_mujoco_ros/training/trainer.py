@@ -161,14 +161,20 @@ class Trainer:
     def run(self) -> None:
         """Trains until the time is up or someone presses Ctrl-C."""
         stop = _Interrupt()
-        log = Log(self.output, self.options, self.symmetric) if self.team.rank == 0 else None
+        log = (
+            Log(self.output, self.options, symmetric=self.symmetric)
+            if self.team.rank == 0
+            else None
+        )
         self.begin()
         limit_s = 60.0 * self.options.minutes
         started = last_save = last_time = time.monotonic()
         try:
             while True:
                 elapsed = time.monotonic() - started
-                progress = self._agree(elapsed / limit_s if limit_s > 0 else 1.0, stop.pressed)
+                progress = self._agree(
+                    elapsed / limit_s if limit_s > 0 else 1.0, is_stopping=stop.pressed
+                )
                 if progress >= 1.0:
                     break
                 row = self.iterate(progress)
@@ -189,7 +195,7 @@ class Trainer:
                 log.close(self.steps_done, time.monotonic() - started)
                 print(f"saved {path}")
 
-    def _agree(self, progress: float, is_stopping: bool) -> float:
+    def _agree(self, progress: float, *, is_stopping: bool) -> float:
         """The progress of the first process, for all; 1 or more when everyone is to stop."""
         own = 1.0 if is_stopping else progress
         return float(self.team.sum(np.array([own if self.team.rank == 0 else 0.0]))[0])

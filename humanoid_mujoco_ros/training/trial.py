@@ -143,7 +143,14 @@ def run_trial(
         report: Hears of the progress.
     """
     n, seed = trial.n, conditions.seed
-    policy = Policy(checkpoint, robot, conditions.sample, seed, robots=n, rate_tolerance=np.inf)
+    policy = Policy(
+        checkpoint,
+        robot,
+        sample=conditions.sample,
+        seed=seed,
+        robots=n,
+        rate_tolerance=np.inf,
+    )
     simulation = _started(robot, checkpoint, trial, conditions)
     start = simulation.qpos[:, :2].copy()
     steps = round(trial.duration_s / robot.control_period_s)

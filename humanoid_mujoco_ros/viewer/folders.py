@@ -24,7 +24,7 @@ from humanoid_mujoco_ros.interaction.push import (
 from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.viewer.actions import PolicyActions, SimulationActions
 from humanoid_mujoco_ros.viewer.camera import FollowPoint
-from humanoid_mujoco_ros.viewer.inbox import Inbox
+from humanoid_mujoco_ros.viewer.inbox import ActionInbox
 from humanoid_mujoco_ros.viewer.markup import note_html
 from humanoid_mujoco_ros.viewer.readings import Readings
 from humanoid_mujoco_ros.viewer.scene import SceneOptions
@@ -44,7 +44,7 @@ class SimulationFolder:
         self,
         gui: viser.GuiApi,
         actions: SimulationActions,
-        inbox: Inbox,
+        inbox: ActionInbox,
         on_reset: Callable[[], None],
     ) -> None:
         """Adds the folder, which is shown once there is a simulation.
@@ -114,7 +114,7 @@ class PolicyFolder:
     """Starts, stops and exchanges the policy."""
 
     def __init__(
-        self, gui: viser.GuiApi, policies: Sequence[str], actions: PolicyActions, inbox: Inbox
+        self, gui: viser.GuiApi, policies: Sequence[str], actions: PolicyActions, inbox: ActionInbox
     ) -> None:
         """Adds the folder, which is shown once there is a policy_node."""
         self._policies = policies
@@ -179,7 +179,7 @@ class PushFolder:
         gui: viser.GuiApi,
         robot: RobotModel,
         push: Callable[[PushPlan], None],
-        inbox: Inbox,
+        inbox: ActionInbox,
     ) -> None:
         """Adds the folder.
 
@@ -283,7 +283,9 @@ def _add_dropdown(
     return dropdown
 
 
-def _on_click(button: viser.GuiButtonHandle, inbox: Inbox, action: Callable[[], None]) -> None:
+def _on_click(
+    button: viser.GuiButtonHandle, inbox: ActionInbox, action: Callable[[], None]
+) -> None:
     @button.on_click
     async def _(_: object) -> None:
         inbox.post(button.label, action)

@@ -30,7 +30,7 @@ class Faults:
             return taken
 
 
-class Inbox:
+class ActionInbox:
     """Actions that wait for the next frame.
 
     Each action has a key, and a later action of the same key takes its place. So a flood of equal

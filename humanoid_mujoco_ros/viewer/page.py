@@ -22,7 +22,7 @@ from humanoid_mujoco_ros.viewer.actions import PolicyActions, SimulationActions
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
 from humanoid_mujoco_ros.viewer.gate import Gate
 from humanoid_mujoco_ros.viewer.heartbeat import Heartbeat
-from humanoid_mujoco_ros.viewer.inbox import Faults, Inbox
+from humanoid_mujoco_ros.viewer.inbox import ActionInbox, Faults
 from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
 from humanoid_mujoco_ros.viewer.panel import Operations, Panel
 from humanoid_mujoco_ros.viewer.readings import Readings
@@ -71,7 +71,7 @@ class Page:
         self.faults = Faults()
         self._config = config
         self._posed = posed
-        self._inbox = Inbox(self.faults)
+        self._inbox = ActionInbox(self.faults)
         self._foot_wrenches: dict[str, Wrench] = {}
         self._feet = {side: foot for side, foot, _ in posed.robot.foot_sensors}
         self._arrow: Arrow | None = None

@@ -20,7 +20,7 @@ from humanoid_mujoco_ros.viewer.folders import (
     SimulationFolder,
     ViewFolder,
 )
-from humanoid_mujoco_ros.viewer.inbox import Inbox
+from humanoid_mujoco_ros.viewer.inbox import ActionInbox
 from humanoid_mujoco_ros.viewer.markup import health_html, tiles_html
 from humanoid_mujoco_ros.viewer.plots import Plots
 from humanoid_mujoco_ros.viewer.readings import Readings
@@ -54,7 +54,7 @@ class Panel:
         policies: Sequence[str],
         scene: Scene,
         operations: Operations,
-        inbox: Inbox,
+        inbox: ActionInbox,
     ) -> None:
         """Adds everything to the server's GUI.
 

@@ -96,7 +96,7 @@ class Scene:
             self._grid.position = (*(-np.mod(origin[:2], _GRID_SECTION_M)), 0.0)
             shown = contacts if self.options.contacts else ()
             self._forces.show(shown, force, target, origin)
-            self._show_trail(base, has_jumped)
+            self._show_trail(base, has_jumped=has_jumped)
 
     def to_odom(self, point: ArrayLike) -> Float64Array:
         """A point of the scene (3,) [m] in odom."""
@@ -107,7 +107,7 @@ class Scene:
         self._trail.clear()
         self._trail_line.visible = False
 
-    def _show_trail(self, base: Float64Array, has_jumped: bool) -> None:
+    def _show_trail(self, base: Float64Array, *, has_jumped: bool) -> None:
         if has_jumped:
             self.clear_trail()
         has_grown = self._trail.add(base)

@@ -53,7 +53,7 @@ class ViewError(ValueError):
 class _Server(viser.ViserServer):
     """viser's server without its tunnel: nobody shares a robot with the internet by a click."""
 
-    def request_share_url(self, verbose: bool = True) -> str | None:
+    def request_share_url(self, verbose: bool = True) -> str | None:  # noqa: FBT001, FBT002
         return None
 
 
@@ -113,7 +113,7 @@ def _guarded(gate: Gate, faults: Faults) -> Iterator[None]:
     class Connection(ServerConnection):
         """Hands over only what a page of ours says."""
 
-        async def recv(self, decode: bool | None = None) -> Data:  # type: ignore[override]
+        async def recv(self, decode: bool | None = None) -> Data:  # type: ignore[override]  # noqa: FBT001
             while True:
                 data = await super().recv(decode)
                 try:

@@ -19,7 +19,7 @@ import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.records import Chunk, DataEnd, Footer, Header
 
-from humanoid_mujoco_ros.bags.charts import Line, Marks, Panel, over_time
+from humanoid_mujoco_ros.bags.charts import Line, Marks, Subplot, over_time
 from humanoid_mujoco_ros.bags.command import main
 from humanoid_mujoco_ros.bags.definitions import Definition
 from humanoid_mujoco_ros.bags.errors import BagError, plain
@@ -188,7 +188,7 @@ def test_a_page_runs_no_script_of_a_bag(tmp_path, capsys):
 def test_a_name_is_text_in_a_chart_too():
     # Plotly makes tags of its labels into elements; a link is one of them.
     line = Line("<a>", np.arange(3.0), np.arange(3.0))
-    panel = Panel('<a href="https://example.org">', "m", [line, line])
+    panel = Subplot('<a href="https://example.org">', "m", [line, line])
     content = over_time([[panel]], Marks())
     assert "href" in content
     assert "\\u003ca" not in content

@@ -15,12 +15,15 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+import rclpy
 from bag_processes import RECORDER, finish, heard, start_recorder
 from geometry_msgs.msg import TwistStamped
 from mcap.exceptions import EndOfFile
 from mcap.reader import make_reader
 from mcap.records import Message
 from mcap.stream_reader import StreamReader
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
@@ -104,7 +107,16 @@ def test_what_is_recorded_is_what_was_published(graph, tmp_path):
         )
         assert offered("/joint_states") == (QosReliability.BEST_EFFORT, QosDurability.VOLATILE)
 
-    # The hash is the one by which ROS itself knows the type.
+
+def test_a_type_has_the_hash_by_which_ros_knows_it(graph, tmp_path):
+    path = tmp_path / "run"
+    health = graph.health()
+    states = graph.node.create_publisher(JointState, "joint_states", 10)
+    recorder = start_recorder(graph, path)
+    graph.spin_until(lambda: heard(health, "/joint_states"))
+    states.publish(joint_state(1))
+    graph.spin_until(lambda: health.value("recorder", "messages") == "1")
+    finish(recorder)
     (info,) = graph.node.get_publishers_info_by_topic("/joint_states")
     with mcap_file(path).open("rb") as stream:
         summary = make_reader(stream).get_summary()
@@ -136,6 +148,35 @@ def test_parameters_of_the_nodes_are_kept(graph, tmp_path):
     assert parameters["seed"] == 7
     assert parameters["joints"] == ["knee", "hip"]
     assert parameters["gains"] == [0.1, 0.2]
+
+
+def test_a_node_with_odd_answers_does_not_end_the_recording(graph, tmp_path):
+    odd = rclpy.create_node("odd", context=graph.node.context, start_parameter_services=False)
+    asked = []
+
+    def answer(_, response):
+        asked.append(True)
+        response.values = [ParameterValue(type=99)]
+        return response
+
+    def names(_, response):
+        response.result.names = ["strange"]
+        return response
+
+    odd.create_service(ListParameters, "odd/list_parameters", names)
+    odd.create_service(GetParameters, "odd/get_parameters", answer)
+    graph.executor.add_node(odd)
+    health = graph.health()
+    states = graph.node.create_publisher(JointState, "joint_states", 10)
+    recorder = start_recorder(graph, tmp_path / "run")
+    graph.spin_until(lambda: health.value("recorder", "callback_errors") == "1")
+    assert asked
+    graph.spin_until(lambda: heard(health, "/joint_states"))
+    states.publish(joint_state(1))
+    graph.spin_until(lambda: health.value("recorder", "messages") == "1")
+    finish(recorder)
+    assert recorder.returncode == 0
+    odd.destroy_node()
 
 
 def test_only_the_topics_asked_for_in_a_namespace(graph, tmp_path):

@@ -245,7 +245,7 @@ def test_a_second_robot_leaves_the_clock_to_the_first(graph):
         ("simulation_node", "real_time_factor: 2", "real_time_factor is 2 (int), expected float"),
         ("policy_node", "action: best", "action is 'best', expected mean or sample"),
         ("policy_node", "ramp: -1.0", "ramp_s must not be negative"),
-        ("viewer_node", "prot: 80", "viewer_node has no parameter 'prot'; it has angular_damping"),
+        ("viewer_node", "prot: 80", "viewer_node has no parameter 'prot'; it has allowed_origins"),
         ("simulation_node", "model: [1]", "model is [1] (list), expected str"),
     ],
 )

@@ -232,7 +232,8 @@ def test_another_policy_is_loaded_by_parameter_and_a_wrong_one_is_refused(graph,
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("some.yaml", b"policy: walk\n", "neither a .safetensors file of this package nor"),
+        ("some.yaml", b"policy: walk\n", "names no file"),
+        ("some.txt", b"policy: walk\n", "neither a .safetensors file of this package nor"),
         ("random.cleanrl_model", b"\x80\x02" + bytes(range(256)), "torch"),
         ("random.safetensors", bytes(range(256)), "not a safetensors file"),
     ],

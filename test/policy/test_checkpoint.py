@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -23,6 +24,8 @@ from humanoid_mujoco_ros.policy import checkpoint, observation
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
+from humanoid_mujoco_ros.robot.card import load_card
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 torch = pytest.importorskip("torch")
@@ -146,6 +149,8 @@ from pathlib import Path
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
+from humanoid_mujoco_ros.robot.card import load_card
 import numpy as np
 robot = RobotModel()
 print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)
@@ -477,7 +482,7 @@ def test_damaged_files_of_our_own_are_refused(tmp_path, robot):
     ("changes", "match"),
     [
         ({"model": "atlas"}, "drives the model 'atlas', the robot is 'humanoid'"),
-        ({"input": "pixels"}, "reads 'pixels'; this package provides 'humanoid_v4'"),
+        ({"input": "pixels"}, "reads 'pixels'; this package provides humanoid_v4, "),
         (
             {"control_rate_hz": 66.67},
             r"trained at 66\.67 Hz, the robot is controlled at 100\.00 Hz",
@@ -490,14 +495,95 @@ def test_a_policy_for_another_robot_is_refused(robot, changes, match):
         Policy(own_checkpoint(robot, **changes), robot)
 
 
-def test_a_policy_of_other_dimensions_is_refused(robot, tmp_path):
-    path = tmp_path / "v5.cleanrl_model"
-    torch.save(cleanrl_agent(observations=348).state_dict(), path)
-    with pytest.raises(CheckpointError, match="reads 348 values, the robot's observation has 376"):
-        checkpoint.load(path, robot).check_fits(robot)
-    torch.save(cleanrl_agent(actions=6).state_dict(), path)
-    with pytest.raises(CheckpointError, match="17 joints for 6 actions"):
+@pytest.mark.parametrize(("observations", "actions"), [(377, 17), (376, 6), (105, 8)])
+def test_a_policy_of_unknown_sizes_is_refused_with_those_that_are_known(
+    robot, tmp_path, observations, actions
+):
+    path = tmp_path / "other.cleanrl_model"
+    torch.save(cleanrl_agent(observations, actions=actions).state_dict(), path)
+    sizes = f"reads {observations} values and returns {actions}: .*Ant-v4 27 and 8, HalfCheetah-v4"
+    with pytest.raises(CheckpointError, match=sizes):
         checkpoint.load(path, robot)
+
+
+CARDS = Path(__file__).parents[2] / "config" / "robots"
+ENVIRONMENTS = {
+    "humanoid_v4": ("Humanoid-v4", "Humanoid-v5"),
+    "ant": ("Ant-v4",),
+    "half_cheetah": ("HalfCheetah-v4",),
+    "walker2d": ("Walker2d-v4",),
+    "hopper": ("Hopper-v4",),
+}
+"""Robot card → Gymnasium's environments in which policies for it are trained."""
+
+
+@pytest.mark.parametrize(
+    ("card", "name"), [(card, name) for card, names in ENVIRONMENTS.items() for name in names]
+)
+def test_a_cleanrl_policy_of_each_robot_acts_as_gymnasium_and_torch_say(tmp_path, card, name):
+    """With the statistics of Gymnasium's own wrapper; efforts are those that MuJoCo applies."""
+    robot = RobotModel(load_card(card, CARDS))
+    with warnings.catch_warnings(action="ignore"):  # v4 is old, and what is meant
+        env = gymnasium.make(name)
+    agent = cleanrl_agent(env.observation_space.shape[0], actions=env.action_space.shape[0])
+    seen = gymnasium.wrappers.NormalizeObservation(env)
+    observed = seen.reset(seed=2)[0]
+    path = tmp_path / "ppo_continuous_action.cleanrl_model"
+    torch.save(agent.state_dict(), path)
+    data, limit = env.unwrapped.data, env.action_space.high[0]
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        observed, _, ended, _, _ = seen.step(rng.uniform(-limit, limit, env.action_space.shape))
+        if ended:
+            observed = seen.reset()[0]
+    np.savez(tmp_path / "obs_rms.npz", mean=seen.obs_rms.mean, var=seen.obs_rms.var)
+    loaded = checkpoint.load(path, robot)
+    assert (loaded.normalization, loaded.model) == ("stored", robot.name)
+    assert loaded.control_rate_hz == pytest.approx(1.0 / env.unwrapped.dt)
+    seen.update_running_mean = False
+    policy = Policy(loaded, robot)
+    for _ in range(30):
+        observed, _, ended, _, _ = seen.step(rng.uniform(-limit, limit, env.action_space.shape))
+        with torch.no_grad():
+            clipped = torch.as_tensor(np.clip(observed, -10, 10), dtype=torch.float32)
+            theirs = np.clip(agent.actor_mean(clipped[None])[0].numpy(), -limit, limit)
+        whole = observe(robot, data)
+        np.testing.assert_allclose(policy.controls(whole), theirs, atol=2e-5)
+        data.ctrl[:] = theirs
+        mujoco.mj_fwdActuation(env.unwrapped.model, data)
+        efforts = policy.efforts(whole)
+        np.testing.assert_allclose(efforts, data.qfrc_actuator[robot.dof_indices], atol=5e-3)
+        if ended:
+            observed = seen.reset()[0]
+    env.close()
+
+
+def observe(robot, data):
+    """What the robot observes of a state of Gymnasium's own model of it."""
+    if has_humanoid_v4(robot):
+        return observation.observe_data(data)
+    return StateVector(robot).of_data(data)
+
+
+def test_statistics_in_the_state_dict_are_used(tmp_path, native_robot):
+    path = tmp_path / "a.pt"
+    statistics = {"obs_rms.mean": torch.arange(376.0), "obs_rms.var": torch.full((376,), 2.0)}
+    torch.save(cleanrl_agent().state_dict() | statistics, path)
+    loaded = checkpoint.load(path, native_robot)
+    np.testing.assert_array_equal(loaded.observation_mean, np.arange(376.0))
+    np.testing.assert_array_equal(loaded.observation_var, np.full(376, 2.0))
+
+
+def test_statistics_that_cannot_be_used_are_said(tmp_path, cleanrl_file, native_robot):
+    beside = tmp_path / "obs_rms.npz"
+    np.savez(beside, mean=np.zeros(376))
+    with pytest.raises(CheckpointError, match=r"obs_rms\.npz beside it has no arrays"):
+        checkpoint.load(cleanrl_file, native_robot)
+    np.savez(beside, mean=np.zeros(27), var=np.ones(27))
+    with pytest.raises(
+        CheckpointError, match=r"observation_mean has shape \(27,\), expected \(376"
+    ):
+        checkpoint.load(cleanrl_file, native_robot)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +608,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(robot, changes, match):
 def test_cleanrls_checkpoint_wants_humanoid_v4s_rate(cleanrl_file, robot, native_robot):
     loaded = checkpoint.load(cleanrl_file, native_robot)
     loaded.check_fits(native_robot)
-    with pytest.raises(CheckpointError, match=r"config/humanoid_v4\.yaml"):
+    with pytest.raises(CheckpointError, match=r"use the robot humanoid_v4"):
         loaded.check_fits(robot)
 
 
@@ -532,6 +618,11 @@ def test_cleanrls_checkpoint_wants_humanoid_v4s_rate(cleanrl_file, robot, native
         (f"hf://{HUB_REPOSITORY}", HUB_REPOSITORY, None, "ppo_continuous_action.cleanrl_model"),
         ("hf://me/robot@v2", "me/robot", "v2", "ppo_continuous_action.cleanrl_model"),
         ("hf://me/robot@v2/a/b.safetensors", "me/robot", "v2", "a/b.safetensors"),
+        ("hf://me/robot@refs/pr/1/a.onnx", "me/robot", "refs/pr/1", "a.onnx"),
+        ("hf://models/me/robot/a.onnx", "me/robot", None, "a.onnx"),
+        ("https://huggingface.co/me/robot/blob/main/b/a.onnx", "me/robot", "main", "b/a.onnx"),
+        ("huggingface.co/me/robot/resolve/v1/a.onnx?download=true", "me/robot", "v1", "a.onnx"),
+        ("https://hf.co/me/robot", "me/robot", None, "ppo_continuous_action.cleanrl_model"),
     ],
 )
 def test_hub_addresses(text, repository, revision, filename):
@@ -543,18 +634,30 @@ def test_hub_addresses(text, repository, revision, filename):
     )
 
 
-@pytest.mark.parametrize("text", ["hf://", "hf://cleanrl", "hf://cleanrl/", "hf:///x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://",
+        "hf://cleanrl",
+        "hf://cleanrl/",
+        "hf:///x",
+        "https://huggingface.co/me/robot/commits",
+    ],
+)
 def test_malformed_hub_addresses_are_explained(text):
     with pytest.raises(CheckpointError, match=r"not of the form hf://owner/repo"):
         policy_source.resolve(text)
+    with pytest.raises(CheckpointError, match=r"is a dataset, expected a model"):
+        policy_source.resolve("hf://datasets/me/data/a.onnx")
 
 
 def hub_cache(root, source, revision="main"):
     """The folder that huggingface_hub would have made of a download."""
     repository = root / f"models--{HUB_REPOSITORY.replace('/', '--')}"
     commit = "0123456789abcdef0123456789abcdef01234567"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / revision).write_text(commit)
+    reference = repository / "refs" / revision
+    reference.parent.mkdir(parents=True)
+    reference.write_text(commit)
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / "ppo_continuous_action.cleanrl_model").write_bytes(source.read_bytes())
@@ -578,9 +681,19 @@ except CheckpointError as error:
     ).stdout
 
 
-def test_a_hub_policy_comes_from_the_hubs_cache(tmp_path, cleanrl_file, native_robot):
-    hub_cache(tmp_path, cleanrl_file)
-    path = Path(resolve_offline(f"hf://{HUB_REPOSITORY}", tmp_path).strip())
+@pytest.mark.parametrize(
+    ("address", "revision"),
+    [
+        (f"hf://{HUB_REPOSITORY}", "main"),
+        (f"hf://{HUB_REPOSITORY}@refs/pr/1", "refs/pr/1"),
+        (f"https://huggingface.co/{HUB_REPOSITORY}/tree/v1", "v1"),
+    ],
+)
+def test_a_hub_policy_comes_from_the_hubs_cache(
+    tmp_path, cleanrl_file, native_robot, address, revision
+):
+    hub_cache(tmp_path, cleanrl_file, revision)
+    path = Path(resolve_offline(address, tmp_path).strip())
     assert path.name == "ppo_continuous_action.cleanrl_model"
     Policy(checkpoint.load(path, native_robot), native_robot).action(np.zeros(376))
 

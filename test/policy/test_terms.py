@@ -36,6 +36,8 @@ def inputs(m, phases=(0.3, -1.2)):
         default_joint_positions=np.array((0.1, 0.2, 0.3)),
         last_action=RANDOM.standard_normal((count, N)),
         phases=np.tile(phases, (count, 1)),
+        velocity_error=RANDOM.standard_normal((count, 3)),
+        hold_error=RANDOM.standard_normal((count, 3)),
     )
 
 
@@ -92,7 +94,13 @@ def test_a_robot_that_turns_sees_the_same():
     )
     first, second = inputs(m), None
     second = terms.TermInputs(
-        turned, first.command, first.default_joint_positions, first.last_action, first.phases
+        turned,
+        first.command,
+        first.default_joint_positions,
+        first.last_action,
+        first.phases,
+        first.velocity_error,
+        first.hold_error,
     )
     for name, term in terms.TERMS.items():
         if not name.endswith(("_v4", "_v5")):

@@ -3,11 +3,11 @@
 
 import threading
 
-from humanoid_mujoco_ros.viewer.inbox import Faults, Inbox
+from humanoid_mujoco_ros.viewer.inbox import ActionInbox, Faults
 
 
 def test_actions_are_done_in_order_and_once():
-    inbox, done = Inbox(Faults()), []
+    inbox, done = ActionInbox(Faults()), []
     for name in "abc":
         inbox.post(name, lambda name=name: done.append(name))
     inbox.run()
@@ -16,7 +16,7 @@ def test_actions_are_done_in_order_and_once():
 
 
 def test_of_equal_requests_the_last_counts():
-    inbox, done = Inbox(Faults()), []
+    inbox, done = ActionInbox(Faults()), []
     for i in range(100_000):
         inbox.post("move", lambda i=i: done.append(i))
         if i == 10:
@@ -27,7 +27,7 @@ def test_of_equal_requests_the_last_counts():
 
 def test_an_action_that_fails_is_counted_and_stops_no_other():
     faults, done = Faults(), []
-    inbox = Inbox(faults)
+    inbox = ActionInbox(faults)
     inbox.post("a", lambda: {}["bogus"])
     inbox.post("b", lambda: done.append("b"))
     inbox.run()
@@ -37,7 +37,7 @@ def test_an_action_that_fails_is_counted_and_stops_no_other():
 
 
 def test_an_action_may_post_another_for_the_next_frame():
-    inbox, done = Inbox(Faults()), []
+    inbox, done = ActionInbox(Faults()), []
     inbox.post("a", lambda: inbox.post("a", lambda: done.append("next")))
     inbox.run()
     assert done == []

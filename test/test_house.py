@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The size of nodes and functions, names without a second meaning, a licence in every file."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "humanoid_mujoco_ros"
+LONGEST_NODE = 160
+LONGEST_FUNCTION = 60
+
+
+def python_files():
+    folders = ("humanoid_mujoco_ros", "launch", "test", "tools", "workspace")
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(files) > 100
+    return [*files, ROOT / "setup.py"]
+
+
+def parsed():
+    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in python_files()}
+
+
+def test_a_node_fits_on_a_screen_or_two():
+    lengths = {p.name: len(p.read_text().splitlines()) for p in (PACKAGE / "nodes").glob("*.py")}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_NODE} == {}
+
+
+def test_no_function_is_long():
+    lengths = {
+        f"{path}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for path, tree in parsed().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+
+
+def test_no_class_name_has_two_meanings():
+    names = Counter(
+        node.name
+        for path, tree in parsed().items()
+        if path.parts[0] == "humanoid_mujoco_ros"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, n in names.items() if n > 1] == []
+
+
+def test_every_file_names_its_licence():
+    for path in python_files():
+        lines = path.read_text().splitlines()[:2]
+        assert "# SPDX-License-Identifier: Apache-2.0" in lines, path
