@@ -63,7 +63,7 @@ EXTRAS = {
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "*/assets/*"]},
     data_files=[
