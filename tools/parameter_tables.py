@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from humanoid_mujoco_ros.bringup.config import NODE_PARAMETERS, NODES, RENAMED, node_configs
+from humanoid_mujoco_ros.bringup.config import NODE_PARAMETERS, NODES, node_configs
 from humanoid_mujoco_ros.robot.ranges import FINITE
 from humanoid_mujoco_ros.ros import parameters
 
@@ -39,7 +39,7 @@ def _rows(node: str) -> Iterator[tuple[str, ...]]:
     for config_type in node_configs(node):
         docs = parameters.field_docs(config_type)
         choices = parameters.choices(config_type)
-        for name, field in parameters.named_fields(config_type, **RENAMED):
+        for name, field in parameters.named_fields(config_type):
             kind = type(field.default).__name__
             default = _shown(field.default)
             span = ", ".join(f"`{choice}`" for choice in choices.get(field.name, ())) or _range(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,13 @@ from std_msgs.msg import Float64MultiArray
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.ros import conversions, peers
 from humanoid_mujoco_ros.ros.topics import COMMANDS
+
+_LOCKSTEP_DEPTH = 1000
+"""Commands that wait for a slow recorder, which needs all of them to repeat the run."""
+
+
+_SETTLE_S = 0.5
+"""Discovery has two sides: a listener that the publisher knows may not know the publisher yet."""
 
 
 class CommandPublisher:
@@ -37,6 +45,7 @@ class CommandPublisher:
         self._node = node
         self._is_lockstep = mode == "lockstep"
         self._publisher: Publisher | None = None
+        self._open_since_s = 0.0
 
     def open(self) -> None:
         """Creates the publisher.
@@ -44,9 +53,10 @@ class CommandPublisher:
         It is a plain one, since the last command of a node that is deactivated must still go out.
         Not before: it would look like a second node that commands the joints.
         """
-        self._publisher = self._publisher or self._node.create_publisher(
-            Float64MultiArray, self.topic, 1
-        )
+        if self._publisher is None:
+            depth = _LOCKSTEP_DEPTH if self._is_lockstep else 1
+            self._publisher = self._node.create_publisher(Float64MultiArray, self.topic, depth)
+            self._open_since_s = time.monotonic()
 
     def send(self, commands: NDArray[np.float64] | None) -> None:
         """Publishes commands (n,) in the order of the topic; None: nothing."""
@@ -54,8 +64,14 @@ class CommandPublisher:
             self._publisher.publish(conversions.to_commands(commands))
 
     def is_heard(self) -> bool:
-        """Whether a robot would hear a command."""
-        if self._is_lockstep:
-            # A recorder, say, that listens earlier must not be taken for the simulation.
-            return bool(peers.robots(self._node, self.topic))
-        return self._publisher is not None and self._publisher.get_subscription_count() > 0
+        """Whether a robot would hear a command; in lockstep, with all others that listen."""
+        if self._publisher is None:
+            return False
+        matched: int = self._publisher.get_subscription_count()
+        if not self._is_lockstep:
+            return matched > 0
+        # A recorder that is connected earlier must not be taken for the simulation; one that is
+        # connected later would miss commands without which the run cannot be repeated.
+        has_settled = time.monotonic() - self._open_since_s >= _SETTLE_S
+        is_matched = matched >= self._node.count_subscribers(self.topic)
+        return has_settled and is_matched and bool(peers.robots(self._node, self.topic))

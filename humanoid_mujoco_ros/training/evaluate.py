@@ -273,7 +273,7 @@ def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy]]
             raise EvaluationError(f"{name} follows no commands: it has no battery steer")
         try:
             if isinstance(policy, TermPolicy):
-                fit.check_fits(policy.card, policy.input_size, robot)
+                fit.check_fits(policy, robot)
             else:
                 policy.check_fits(robot, rate_tolerance=np.inf)
         except CheckpointError as error:

@@ -63,7 +63,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Drive:
+class DrivenCourse:
     """What came of a course."""
 
     course: Course
@@ -110,7 +110,7 @@ def drive(
     seed: int,
     threads: int = 0,
     report: Report = lambda share: None,
-) -> Drive:
+) -> DrivenCourse:
     """Simulates a course; a fallen robot is simulated no further.
 
     Args:
@@ -155,7 +155,7 @@ def drive(
             report(step / steps)
     report(1.0)
     turn = rotation.heading(simulation.qpos[:, 3:7]) - facing
-    return Drive(
+    return DrivenCourse(
         course,
         period,
         fell_at,
@@ -213,10 +213,10 @@ def evaluate(
     seed: int = 0,
     threads: int = 0,
     job: Callable[[str], Report] = lambda label: lambda share: None,
-) -> tuple[list[Row], Drive]:
+) -> tuple[list[Row], DrivenCourse]:
     """All figures with their bars, and the drive with commands redrawn, for the picture."""
 
-    def run(label: str, course: Course) -> Drive:
+    def run(label: str, course: Course) -> DrivenCourse:
         return drive(robot, policy, course, seed, threads, job(label))
 
     commands = random_commands(episodes, seed + 1)
@@ -244,7 +244,7 @@ def evaluate(
     return rows, free
 
 
-def _standing_rows(stood: Drive) -> list[Row]:
+def _standing_rows(stood: DrivenCourse) -> list[Row]:
     up = np.isinf(stood.fell_at_s)
     drift = np.linalg.norm(stood.displacement_m[up], axis=1)
     turn = np.rad2deg(np.abs(stood.turn_rad[up]))
@@ -256,7 +256,7 @@ def _standing_rows(stood: Drive) -> list[Row]:
     ]
 
 
-def _stopping_rows(stopped: Drive) -> list[Row]:
+def _stopping_rows(stopped: DrivenCourse) -> list[Row]:
     period = stopped.period_s
     first = round((STOP_AT_S + SETTLED_AFTER_S) / period)
     up = np.isinf(stopped.fell_at_s)

@@ -16,7 +16,7 @@ from humanoid_mujoco_ros.training.steer_battery import (
     LOWEST,
     SETTLED_AFTER_S,
     Course,
-    Drive,
+    DrivenCourse,
     Row,
     drive,
     random_commands,
@@ -29,7 +29,7 @@ def driven(commands, velocity, fell_at_s=None):
     n = len(commands)
     course = Course(commands, commands.shape[1] * COMMAND_S)
     fell = np.full(n, np.inf) if fell_at_s is None else np.array(fell_at_s)
-    return Drive(course, PERIOD_S, fell, velocity, np.zeros((n, 2)), np.zeros(n))
+    return DrivenCourse(course, PERIOD_S, fell, velocity, np.zeros((n, 2)), np.zeros(n))
 
 
 def told(commands):
