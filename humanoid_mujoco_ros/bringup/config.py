@@ -55,7 +55,7 @@ _NODE_CONFIGS = {
 """Node → the configurations that its parameters make. They are imported for the nodes that run
 alone: a run without a view needs no viser."""
 NODE_PARAMETERS = {
-    "simulation_node": ("joints",),
+    "simulation_node": ("joints", "start_posture", "start_pose"),
     "policy_node": ("joint_map", "joints"),
     "observation_node": ("joint_map", "joints"),
     "force_marker_node": ("joint_map",),

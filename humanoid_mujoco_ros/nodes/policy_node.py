@@ -72,8 +72,10 @@ class PolicyNode(ManagedNode):
         )
         tick_s = min(self._gate.watchdog.timeout_s / 4 or _TICK_S, _TICK_S)
         self.create_steady_timer(tick_s, self._on_tick)
-        autostart = self._config.autostart and self._policy_name() != NO_POLICY
-        self.begin(self._config.run_directory, autostart=autostart)
+        has_policy = self._policy_name() != NO_POLICY
+        if has_policy:
+            self._commands.open()
+        self.begin(self._config.run_directory, autostart=self._config.autostart and has_policy)
 
     def destroy_node(self) -> None:
         """Lets the joints rest if the policy was commanding, then ends the node."""

@@ -47,6 +47,17 @@ OTHERS = {
         "Driven joints in the order of the values of effort_controller/commands or "
         "position_controller/commands.",
     ),
+    "start_posture": OtherParameter(
+        "str",
+        "",
+        "Where an episode starts, from the next reset on. Empty: as the robot's card says; else a "
+        "keyframe of its model, supine (on its back) or prone (on its front).",
+    ),
+    "start_pose": OtherParameter(
+        "list of float",
+        "[0, 0, 0]",
+        "[x, y, yaw] in m and rad: by how much that posture is moved in the world.",
+    ),
     "joint_map": OtherParameter(
         "str",
         "",

@@ -72,7 +72,7 @@ def test_what_is_latched_describes_every_link(graph):
     robot = RobotModel()
     assert descriptions[0].data == urdf(robot)
     frames = {t.child_frame_id for t in [*static[0].transforms, *moving[0].transforms]}
-    assert frames == set(LinkTree(robot).links)
+    assert frames == {*LinkTree(robot).links, "base_footprint"}
 
 
 def test_joints_are_commanded_by_name_in_any_order(graph):
