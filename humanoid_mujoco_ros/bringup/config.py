@@ -29,6 +29,7 @@ _NODE_CONFIGS = {
     "policy_node": (
         "robot.model:ModelConfig",
         "policy.config:PolicyConfig",
+        "policy.config:VelocityMessageConfig",
         "policy.config:VelocityConfig",
     ),
     "observation_node": (
@@ -49,7 +50,7 @@ _NODE_CONFIGS = {
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
-        "policy.config:VelocityConfig",
+        "policy.config:VelocityMessageConfig",
     ),
 }
 """Node → the configurations that its parameters make. They are imported for the nodes that run

@@ -13,6 +13,19 @@ from rclpy.validate_namespace import validate_namespace
 from humanoid_mujoco_ros.bringup.config import config_file
 
 
+def check_namespace(namespace: str) -> None:
+    """Finds a namespace that ROS would refuse.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        validate_namespace(f"/{namespace.strip('/')}")
+    except InvalidNamespaceException as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--namespace '{namespace}' is not one: {reason}") from error
+
+
 @dataclass(frozen=True)
 class GraphOptions:
     """A policy, the robot's names, and the views."""
@@ -50,11 +63,7 @@ class GraphOptions:
         Raises:
             ValueError: The namespace is none.
         """
-        try:
-            validate_namespace(f"/{self.namespace}")
-        except InvalidNamespaceException as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"--namespace '{self.namespace}' is not one: {reason}") from error
+        check_namespace(self.namespace)
 
     @property
     def config_path(self) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +15,7 @@ from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.command_gate import EffortRamp, PositionRamp, Ramp
 from humanoid_mujoco_ros.policy.controller import Controller, Network
+from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.measurement import from_blocks
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
@@ -45,6 +48,17 @@ class _Brain(Protocol):
         """(n,) efforts [N·m] or positions [rad] by joint of the model."""
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedPolicy:
+    """A policy that is ready to drive the robot."""
+
+    name: str
+    """What was asked for."""
+    watch: FileWatch
+    """Follows its file, as it was before it was read."""
+    brain: _Brain
+
+
 class Driver:
     """Answers observations with commands in the order and with the signs of the robot's.
 
@@ -52,7 +66,7 @@ class Driver:
         kind: What the commands are: efforts [N·m] or positions [rad]; None: no policy is loaded.
         takes_commands: Whether the policy follows velocity commands.
         name: What was loaded; empty before.
-        file: Name of its file.
+        file: Its file; None before.
     """
 
     def __init__(self, robot: RobotModel, joint_map: JointMap, joints: Sequence[str]) -> None:
@@ -76,36 +90,50 @@ class Driver:
         self._brain: _Brain | None = None
         self.kind: Actuation | None = None
         self.takes_commands = False
-        self.name = self.file = ""
+        self.name = ""
+        self.file: Path | None = None
 
     def load(self, name: str, *, sample: bool, seed: int) -> None:
-        """Loads the policy `name`.
+        """Loads the policy `name` and drives with it; see `prepare`."""
+        self.use(self.prepare(name, sample=sample, seed=seed))
+
+    def prepare(self, name: str, *, sample: bool, seed: int, download: bool = True) -> LoadedPolicy:
+        """Loads the policy `name`; what drives the robot stays as it is.
 
         Args:
             name: A named policy, a file or an address.
             sample: Draw actions from the Gaussian.
             seed: Of the drawn actions.
+            download: Get it from the hub if it is not on this machine.
 
         Raises:
             PolicyError: It cannot be used.
         """
         try:
-            found = locate.find(name)
+            found = locate.find(name, download=download)
+            watch = FileWatch(found.file)
             loaded = policy_file.load(found, self._robot)
             brain = _brain(loaded, self._robot, sample=sample, seed=seed)
         except Exception as error:  # whatever a file from elsewhere provokes
             known = isinstance(error, CheckpointError | ModelError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            raise PolicyError(f"policy '{name}': {reason}") from error
-        self._brain, self.kind = brain, self._robot.actuation
-        self.takes_commands = brain.takes_commands
-        self.name, self.file = name, found.file.name
+            named = f"policy '{name}'"
+            raise PolicyError(
+                reason if reason.startswith(named) else f"{named}: {reason}"
+            ) from error
+        return LoadedPolicy(name, watch, brain)
+
+    def use(self, policy: LoadedPolicy) -> None:
+        """Drives with a policy that was prepared, which knows nothing of what happened before."""
+        self._brain, self.kind = policy.brain, self._robot.actuation
+        self.takes_commands = policy.brain.takes_commands
+        self.name, self.file = policy.name, policy.watch.path
 
     def unload(self) -> None:
         """Forgets the policy."""
         self._brain = self.kind = None
         self.takes_commands = False
-        self.name = self.file = ""
+        self.name, self.file = "", None
 
     def reset(self) -> None:
         """Lets the policy forget what happened, as at the start of an episode."""
@@ -147,7 +175,8 @@ class Driver:
     def ramp(self) -> Ramp:
         """How the robot's commands are to begin and end."""
         if self._robot.actuation == "position":
-            return PositionRamp(self._measured_positions)
+            ranges = self._joint_map.target_ranges[self._to_command_order]
+            return PositionRamp(ranges, self._measured_positions)
         return EffortRamp(self._joint_map.effort_ranges[self._to_command_order])
 
     def _measured_positions(self, values: Sequence[float]) -> Float64Array:
