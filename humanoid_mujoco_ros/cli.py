@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "hardware": Command(
         "bringup.hardware:HardwareOptions",
         "bringup.hardware:run",
-        "drive a robot that publishes joint_states and odom",
+        "drive a robot that publishes joint_states and odom or imu/data",
     ),
     "drive": Command(
         "bringup.drive:DriveOptions", "bringup.drive:run", "drive the robot with the keys"

@@ -140,7 +140,7 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         observer_all = read_parameters(path, "observation_node", options.namespace)
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    robot = check_robots(everything)
+    robot = check_robots(everything).robot
     if stands_by_itself(robot, everything["policy_node"]):
         simulation.setdefault("hold_until_command", False)
     return nodes

@@ -91,6 +91,10 @@ class ObservationConfig:
     """Silence of the robot, on the steady clock, that counts as an error; 0: none. Unless it is a
     simulation, a state does not count that comes later than others by this time, nor does a foot
     wrench that is older than the state by this time."""
+    base_from: Literal["odom", "imu", "none"] = "odom"
+    """What measures the base, besides joint_states: odom; imu/data, its orientation and angular
+    velocity alone; none, for a policy that reads nothing of it. `humanoid hardware` and its launch
+    file choose the least that the policy needs, unless this is set."""
     use_foot_wrenches: bool = False
     """Observe left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
 
