@@ -151,6 +151,9 @@ def _usable_topics(bag: Bag, names: dict[str, str], run: Run) -> dict[str, str]:
             )
         if name in WHAT_IS_MISSED:
             run.missing[name] = WHAT_IS_MISSED[name]
+    if not usable.keys().isdisjoint(names[name] for name in topics.JOINT_COMMANDS):
+        for name in topics.JOINT_COMMANDS:  # a robot takes one kind
+            run.missing.pop(name, None)
     return usable
 
 
@@ -308,7 +311,7 @@ _DECODERS: dict[str, Callable[[_Collected, str, int, Any], None]] = {
     "left_foot/wrench": _wrench,
     "right_foot/wrench": _wrench,
     "external_wrench": _wrench,
-    "effort_controller/commands": _array,
+    **dict.fromkeys(topics.JOINT_COMMANDS, _array),
     "/diagnostics": _diagnostics,
     "/rosout": _log,
     "robot_description": _description,
@@ -333,12 +336,14 @@ def _align(run: Run, collected: _Collected, bag: Bag) -> None:
     run.base = track("odom", 13)
     run.feet = {name.split("_")[0]: track(name, 6) for name in _FOOT_TOPICS}
     run.observations = track("observation", 0, has_stamps=False)
-    commands = collected.rows_of("effort_controller/commands")
+    # Of a robot that was sent both kinds, the one that came more often.
+    kind = max(topics.JOINT_COMMANDS, key=lambda name: len(collected.rows_of(name).values))
+    commands = collected.rows_of(kind)
     sizes = {len(value) for value in commands.values}
     if len(sizes) > 1:
         run.notes.append(f"commands have different numbers of joints: {sorted(sizes)[:6]}")
         commands.values = [np.empty(0)] * len(commands.values)
-    run.commands = track("effort_controller/commands", 0, has_stamps=False)
+    run.commands = track(kind, 0, has_stamps=False)
     # A push may be stamped by another clock than the robot's, or not at all.
     run.pushes = track("external_wrench", 6, has_stamps=False)
     run.push_links = collected.rows_of("external_wrench").frames

@@ -32,9 +32,11 @@ LATCHED = frozenset({"/tf_static", "robot_description", "/rosout"})
 
 _STREAMS = tuple(f"/{name.lstrip('/')}" for name in RECORDED if name not in LATCHED)
 
+JOINT_COMMANDS = ("effort_controller/commands", "position_controller/commands")
+"""What drives the joints: one of them, as the robot's actuation is."""
+
 COMMANDS = (
-    "effort_controller/commands",
-    "position_controller/commands",
+    *JOINT_COMMANDS,
     "external_wrench",
     "force_marker/feedback",
     "cmd_vel",

@@ -19,9 +19,11 @@ from humanoid_mujoco_ros.bags.run_reader import read_parameters
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
+from humanoid_mujoco_ros.ros.topics import COMMANDS
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
 
 _NODE = "simulation_node"
 _TIMEOUT_S = 10.0
@@ -61,10 +63,11 @@ def verify(path: Path, namespace: str = "") -> Verdict:
                 f"{path} was recorded in {parameters.get('mode')} mode; only lockstep says which "
                 "command answers which state"
             )
-        run = _read(bag, namespace)
+        robot = _robot(path, parameters)
+        run = _read(bag, namespace, COMMANDS[robot.actuation])
         versions = bag.custom_data.get("versions", "unknown versions")
     try:
-        difference = _compare(path, parameters, run)
+        difference = _compare(path, robot, parameters, run)
     except (BagError, OSError, MemoryError):
         raise
     except Exception as error:  # the model and its parameters are the bag's, and so are the errors
@@ -77,15 +80,21 @@ def verify(path: Path, namespace: str = "") -> Verdict:
     )
 
 
-def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
+def _robot(path: Path, parameters: dict[str, Any]) -> RobotModel:
+    try:
+        return RobotModel(from_parameters(ModelConfig, parameters))
+    except Exception as error:  # the model is the bag's, and so are the errors
+        raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
+
+
+def _compare(path: Path, robot: RobotModel, parameters: dict[str, Any], run: _Run) -> str | None:
     """Simulates a run again and returns the first difference."""
-    robot = RobotModel(from_parameters(ModelConfig, parameters))
     simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
     loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
     joints = parameters.get("joints")
     if not isinstance(joints, list):
         raise BagError(f"{path} does not say to which joints its commands belong")
-    order = np.argsort(robot.joint_order(joints))
+    order = robot.joint_order(joints)
     # Time begins with tick 1 and never stops, so a state's stamp says which one it is.
     ticks = np.round(run.times_ns * 1e-9 / robot.control_period_s).astype(int)
     if ticks[0] < 1:
@@ -96,14 +105,29 @@ def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
             f"{path} holds {len(run.commands)} commands for {needed} control ticks; without all of "
             "them the run cannot be repeated. Let the recorder start before the policy"
         )
-    sizes = {len(command) for command in run.commands[:needed]} | {run.values.shape[2]}
-    if sizes != {len(order)}:
-        raise BagError(f"{path} has {sizes} values in states and commands of {len(order)} joints")
-    commands = [command[order] for command in run.commands[:needed]]
-    replayed = _simulate(simulation, loop_config, commands)
+    for what, sizes, count in (
+        ("states", {run.values.shape[2]}, len(robot.joints)),
+        ("commands", {len(command) for command in run.commands[:needed]}, len(order)),
+    ):
+        if sizes - {count}:
+            raise BagError(f"{path} has {what} of {sizes} values, expected {count}")
+    commands = np.zeros((needed, len(robot.joints)))
+    if needed:
+        commands[:, order] = run.commands[:needed]
+    replayed = _simulate(simulation, loop_config, _start(robot, parameters), commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
     return _difference(run, replayed[ticks - 1], robot.joints)
+
+
+def _start(robot: RobotModel, parameters: dict[str, Any]) -> Float64Array | None:
+    """(nq,) where the episodes started; None: as the robot's card says."""
+    known = StartConfig()
+    config = StartConfig(
+        parameters.get("start_posture", known.start_posture),
+        tuple(parameters.get("start_pose", known.start_pose)),
+    )
+    return None if config == known else start_qpos(robot, config)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
@@ -126,27 +150,26 @@ class _Run:
     values: Float64Array
     """(n, 3, joints): positions [rad], velocities [rad/s], efforts [N·m]."""
     commands: list[Float64Array]
-    """In the order of the topic's joints [N·m]."""
+    """In the order of the topic's joints [N·m] or, to drives, [rad]."""
     recorded: int
     """Joint states in the whole bag."""
     remark: str | None
 
 
-def _read(bag: Bag, namespace: str) -> _Run:
+def _read(bag: Bag, namespace: str, kind: str) -> _Run:
     prefix = f"/{namespace.strip('/')}"
     states, commands, pushes = (
-        topics.full_name(name, prefix)
-        for name in ("joint_states", "effort_controller/commands", "external_wrench")
+        topics.full_name(name, prefix) for name in ("joint_states", kind, "external_wrench")
     )
-    for name, kind in ((states, "joint_states"), (commands, "effort_controller/commands")):
+    for name, short in ((states, "joint_states"), (commands, kind)):
         if name not in bag.topics:
             raise BagError(f"{bag.path} has no {name}; its topics are {', '.join(bag.topics)}")
         type_name = bag.topics[name].type_name
-        if type_name != topics.RECORDED[kind]:
-            raise BagError(f"{name} holds {type_name}, not {topics.RECORDED[kind]}")
+        if type_name != topics.RECORDED[short]:
+            raise BagError(f"{name} holds {type_name}, not {topics.RECORDED[short]}")
     times_ns: list[int] = []
     values: list[list[Float64Array]] = []
-    efforts: list[Float64Array] = []
+    sent: list[Float64Array] = []
     remark: str | None = None
     last = b""
     for name, _, data in bag.messages((states, commands, pushes)):
@@ -155,7 +178,7 @@ def _read(bag: Bag, namespace: str) -> _Run:
             break
         message = bag.decode(name, data)
         if name == commands:
-            efforts.append(np.array(message.data))
+            sent.append(np.array(message.data))
             continue
         if data == last:
             continue  # published again for a policy that came later
@@ -172,13 +195,16 @@ def _read(bag: Bag, namespace: str) -> _Run:
         raise BagError(f"{bag.path} has joint states of different sizes on {states}")
     if remark is not None:
         remark = f"only the first {times_ns[-1] * 1e-9:.2f} s: {remark}"
-    return _Run(np.array(times_ns), np.array(values), efforts, bag.topics[states].count, remark)
+    return _Run(np.array(times_ns), np.array(values), sent, bag.topics[states].count, remark)
 
 
 def _simulate(
-    simulation: Simulation, config: LoopConfig, commands: list[Float64Array]
+    simulation: Simulation,
+    config: LoopConfig,
+    start: Float64Array | None,
+    commands: Float64Array,
 ) -> Float64Array:
-    """Runs the node's own loop, answering each state with the command that was recorded.
+    """Runs the node's own loop, answering each state with the command (joints,) that was recorded.
 
     Returns:
         (commands + 1, 3, joints), as in `_Run`.
@@ -198,6 +224,8 @@ def _simulate(
             loop.command(answer)
 
     loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    if start is not None:
+        loop.start_at(start)
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1
