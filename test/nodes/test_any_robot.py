@@ -12,7 +12,7 @@ import yaml
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
@@ -21,6 +21,7 @@ from tf2_msgs.msg import TFMessage
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.card import load_card
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.share import share_directory
 
@@ -197,7 +198,7 @@ def test_hardware_mode_walks_a_g1_of_other_joint_names_without_odometry(graph, t
 
 
 @needs_g1
-def test_go1_stands_in_its_drives_without_a_policy(graph):
+def test_go1_stands_in_its_drives_without_a_policy_and_takes_a_push(graph):
     health = graph.health()
     odometry = graph.listen(Odometry, "odom", DEPTH)
     parameters = {"robot": "go1", "policy": "none"}
@@ -207,6 +208,18 @@ def test_go1_stands_in_its_drives_without_a_policy(graph):
     assert odometry[-1].pose.pose.position.z > 0.2
     graph.spin_until(lambda: "not active" in health.messages.get("policy_node", ""))
     assert graph.node.count_publishers("position_controller/commands") == 0
+    push = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
+    wrench = conversions.to_wrench(
+        Wrench(np.array((0.0, 20.0, 0.0)), np.zeros(3)), "base_link", conversions.to_time(0)
+    )
+
+    def is_moved():
+        push.publish(wrench)
+        return odometry[-1].twist.twist.linear.y > 0.03
+
+    graph.spin_until(is_moved)
+    graph.spin_until(lambda: abs(odometry[-1].twist.twist.linear.y) < 0.01)
+    assert odometry[-1].pose.pose.position.z > 0.2
 
 
 @pytest.mark.parametrize("robot", ["ant", "walker2d", "half_cheetah", "hopper"])
