@@ -227,6 +227,9 @@ class RobotModel:
         card = self.card
         assembly = assemble(self.path, card)
         self.mj = m = assembly.mj
+        for name in ("gravity", "wind", "magnetic", "density", "viscosity"):
+            if not np.isfinite(getattr(m.opt, name)).all():
+                raise ModelError(f"{self.path}: its option {name} has numbers that are none")
         m.opt.timestep = card.timestep_s
         m.opt.integrator = next(
             value

@@ -177,6 +177,8 @@ def _kind(mj: mujoco.MjModel, a: int) -> Actuation:
     is_fixed = mj.actuator_gaintype[a] == mujoco.mjtGain.mjGAIN_FIXED
     is_direct = mj.actuator_dyntype[a] == mujoco.mjtDyn.mjDYN_NONE and mj.actuator_plugin[a] < 0
     gain = mj.actuator_gainprm[a, 0] * mj.actuator_gear[a, 0]
+    if is_fixed and is_direct and gain == 0 and mj.actuator_gear[a, 0] == 0:
+        raise ModelError(f"actuator '{name}' of joint '{joint}' has gear 0, so it never acts")
     if is_fixed and is_direct and gain != 0:
         if mj.actuator_biastype[a] == mujoco.mjtBias.mjBIAS_NONE:
             return "effort"
