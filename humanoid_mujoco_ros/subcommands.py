@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ USAGE_ERROR = 2
 """Exit status of a wrong command line."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
+
+_PIPE_CLOSED = 141
+"""Exit status after SIGPIPE, as shells count it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str)
         return _function(commands, argv)(options)  # type: ignore[no-any-return]
     except KeyboardInterrupt:  # before the command got ready to be interrupted
         return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output wanted no more of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except ImportError as error:
         print(f"error: {' '.join([prog, *argv[:1]])} cannot start: {error}", file=sys.stderr)
         return USAGE_ERROR
