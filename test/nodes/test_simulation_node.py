@@ -299,7 +299,7 @@ def test_a_policy_that_is_killed_again_and_again_is_never_refused(graph, mode):
         policy.kill()
         policy.wait()
         first_kill_s = first_kill_s or time.monotonic()
-    assert rounds_driven >= 1
+    assert rounds_driven >= 2
     simulation.send_signal(signal.SIGINT)
     output, _ = simulation.communicate(timeout=60)
     assert "refused" not in output, output
