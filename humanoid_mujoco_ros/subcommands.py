@@ -56,7 +56,9 @@ def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str)
     argv = _completed(commands, argv)
     try:
         options = parse(commands, argv, prog)
-        return _function(commands, argv)(options)  # type: ignore[no-any-return]
+        status: int = _function(commands, argv)(options)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:  # before the command got ready to be interrupted
         return _INTERRUPTED
     except BrokenPipeError:  # whoever read the output wanted no more of it

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,15 +64,12 @@ def verify(path: Path, namespace: str = "") -> Verdict:
                 f"{path} was recorded in {parameters.get('mode')} mode; only lockstep says which "
                 "command answers which state"
             )
-        robot = _robot(path, parameters)
+        with _unrepeatable(path):
+            robot = RobotModel(from_parameters(ModelConfig, parameters))
         run = _read(bag, namespace, COMMANDS[robot.actuation])
         versions = bag.custom_data.get("versions", "unknown versions")
-    try:
+    with _unrepeatable(path):
         compared, difference = _compare(path, robot, parameters, run)
-    except (BagError, OSError, MemoryError):
-        raise
-    except Exception as error:  # the model and its parameters are the bag's, and so are the errors
-        raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
     remark = run.remark
     if compared < len(run.times_ns):
         remark = "the bag is cut off, and no command answers a later state"
@@ -85,10 +83,14 @@ def verify(path: Path, namespace: str = "") -> Verdict:
     )
 
 
-def _robot(path: Path, parameters: dict[str, Any]) -> RobotModel:
+@contextlib.contextmanager
+def _unrepeatable(path: Path) -> Iterator[None]:
+    """Makes an error of what is done within, whatever it is, one of the bag."""
     try:
-        return RobotModel(from_parameters(ModelConfig, parameters))
-    except Exception as error:  # the model is the bag's, and so are the errors
+        yield
+    except (BagError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the model and its parameters are the bag's, and so are the errors
         raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
 
 

@@ -11,7 +11,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import rclpy
@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from humanoid_mujoco_ros.bringup.options import check_namespace
 from humanoid_mujoco_ros.ros.conversions import from_odometry
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.velocity_publisher import VelocityPublisher
 
@@ -132,7 +132,7 @@ def run(options: DriveOptions) -> int:
         print("error: humanoid drive reads keys, and its input is no terminal", file=sys.stderr)
         return 2
     try:
-        check_namespace(options.namespace)
+        options = replace(options, namespace=checked_namespace(options.namespace))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,23 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rclpy.exceptions import InvalidNamespaceException
-from rclpy.validate_namespace import validate_namespace
-
 from humanoid_mujoco_ros.bringup.config import config_file
-
-
-def check_namespace(namespace: str) -> None:
-    """Finds a namespace that ROS would refuse.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        validate_namespace(f"/{namespace.strip('/')}")
-    except InvalidNamespaceException as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--namespace '{namespace}' is not one: {reason}") from error
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class GraphOptions:
         Raises:
             ValueError: The namespace is none.
         """
-        check_namespace(self.namespace)
+        checked_namespace(self.namespace)
 
     @property
     def config_path(self) -> Path:

@@ -13,7 +13,7 @@ import rclpy
 import tyro
 from rclpy.node import Node
 
-from humanoid_mujoco_ros.bringup.options import check_namespace
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient
 
@@ -39,13 +39,13 @@ class UseOptions:
 def run(options: UseOptions) -> int:
     """Runs `humanoid policy use`; the exit status is 1 when it was refused."""
     try:
-        check_namespace(options.namespace)
+        namespace = checked_namespace(options.namespace)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     stay_local(network=options.network)
     rclpy.init(args=[])
-    node = Node(f"policy_use_{os.getpid()}", namespace=options.namespace)
+    node = Node(f"policy_use_{os.getpid()}", namespace=namespace)
     answers: list[tuple[str, bool]] = []
     try:
         caller = Caller()

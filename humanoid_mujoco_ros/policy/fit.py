@@ -11,10 +11,7 @@ from humanoid_mujoco_ros.policy.card import PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
-from humanoid_mujoco_ros.policy.state_vector import (
-    has_humanoid_v4,
-    observation_layout,
-)
+from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4, observation_layout
 from humanoid_mujoco_ros.robot.model import RobotModel
 
 GAIN_TOLERANCE = 0.02
@@ -139,10 +136,10 @@ def needed_base(policy: Checkpoint | TermPolicy, robot: RobotModel) -> tuple[Bas
     wanted: BaseSource = "none"
     reads = ""
     card = policy_file.card_of(policy) if isinstance(policy, Checkpoint) else policy.card
-    for name in [term.name for term in card.inputs]:
-        source = terms.TERMS[name].base
+    for term in card.inputs:
+        source = terms.TERMS[term.name].base
         if BASE_SOURCES.index(source) > BASE_SOURCES.index(wanted):
-            wanted, reads = source, name
+            wanted, reads = source, term.name
     if card.steers and wanted != "odom":
         wanted, reads = "odom", "the steering gait"
     # A base that does not move needs nothing.

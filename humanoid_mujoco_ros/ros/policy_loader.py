@@ -12,8 +12,8 @@ from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of
 from humanoid_mujoco_ros.policy.driver import Driver, LoadedPolicy, PolicyError
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.robot.card import RobotCard
-from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.health import WARN, Health, shortened
+from humanoid_mujoco_ros.ros.managed_node import ManagedNode
 
 _WATCH_PERIOD_S = 0.5
 
@@ -26,7 +26,7 @@ class PolicyLoader:
 
     def __init__(
         self,
-        node: GuardedNode,
+        node: ManagedNode,
         card: RobotCard,
         driver: Driver,
         config: PolicyConfig,
@@ -82,8 +82,9 @@ class PolicyLoader:
                 reason = f"'{NO_POLICY}' is no policy to switch to: deactivate and clean up instead"
                 return SetParametersResult(successful=False, reason=reason)
             if name != NO_POLICY:
+                is_resting = self._node.inactivity is not None
                 try:
-                    self._prepared = self._prepare(name, download=not is_loaded)
+                    self._prepared = self._prepare(name, download=is_resting)
                 except PolicyError as error:
                     return SetParametersResult(successful=False, reason=shortened(error))
         return SetParametersResult(successful=True)

@@ -248,16 +248,21 @@ def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy, 
     loaded = []
     for name in options.policies:
         policy, robot = policy_file.load(locate.find(name), default), default
-        environment = _environment_of(policy)
-        wanted = policy.card.robot if isinstance(policy, TermPolicy) else ""
+        own = _robot_of(policy)
         is_free = not (options.robot or options.model)
-        if is_free and wanted not in ("", robot.name, robot.card.name):
-            robot = RobotModel(ModelConfig(robot=wanted))
-        if environment and environment.robot != robot.name and is_free:
-            robot = RobotModel(ModelConfig(robot=environment.robot))
+        if is_free and own not in ("", robot.name, robot.card.name):
+            robot = RobotModel(ModelConfig(robot=own))
         _check(name, policy, robot, options.battery)
         loaded.append((name, policy, robot))
     return loaded
+
+
+def _robot_of(policy: Checkpoint | TermPolicy) -> str:
+    """The robot that a policy names; empty: none."""
+    if isinstance(policy, TermPolicy):
+        return policy.card.robot
+    environment = _environment_of(policy)
+    return environment.robot if environment else ""
 
 
 def _environment_of(policy: Checkpoint | TermPolicy) -> Environment | None:

@@ -148,6 +148,7 @@ def test_a_card_is_read_from_a_mapping_and_from_its_own_json():
         ({"inputs": ["phase"], "gait": {"offsets": []}}, "input 'phase' needs a gait"),
         ({"gait": [1]}, r"gait is '\[1\]', expected keys such as period_s"),
         ({"gait": {"offsets": "ab"}}, "gait: offsets is 'ab', expected a list of numbers"),
+        ({"gait": {"offsets": [0.0, float("inf")]}}, "the gait's offsets is not finite"),
         ({"gait": {"standing": "yes"}}, "gait: standing is 'yes', expected a number"),
         ({"gait": {"period_s": float("inf")}}, "period_s is inf, expected a finite time"),
         ({"joints": "abc"}, "joints is 'abc', expected a list of names"),

@@ -54,6 +54,7 @@ def write(
     float_type=onnx.TensorProto.FLOAT,
     shape=None,
     also=(),
+    action="action",
 ):
     """An ONNX file: the sums of the inputs, times the number of the output."""
     weight = np.outer(np.ones(inputs), np.arange(1.0, outputs + 1.0))
@@ -65,11 +66,11 @@ def write(
     graph = helper.make_graph(
         [
             *(helper.make_node("MatMul", ["obs", "weight"], [name]) for name in also),
-            helper.make_node("MatMul", ["obs", "weight"], ["action"]),
+            helper.make_node("MatMul", ["obs", "weight"], [action]),
         ],
         "policy",
         values,
-        [helper.make_tensor_value_info(name, float_type, None) for name in (*also, "action")],
+        [helper.make_tensor_value_info(name, float_type, None) for name in (*also, action)],
         [onnx.numpy_helper.from_array(weight, "weight")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -168,6 +169,10 @@ def test_files_that_are_no_policy_are_refused(tmp_path):
         OnnxNetwork(page)
     with pytest.raises(OnnxError, match=r"2 inputs \(obs, h_in\), expected one vector"):
         write(tmp_path / "a.onnx", 4, 2, extra_input=True)
+    with pytest.raises(OnnxError, match=r"its input is a tensor\(int32\), expected tensor\(float"):
+        write(tmp_path / "a.onnx", 4, 2, float_type=onnx.TensorProto.INT32)
+    with pytest.raises(OnnxError, match="has the outputs value, mean, expected one, or one of the"):
+        write(tmp_path / "a.onnx", 4, 2, also=("value",), action="mean")
 
 
 def package_file(text):
