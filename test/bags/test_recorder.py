@@ -65,6 +65,8 @@ def test_what_is_recorded_is_what_was_published(graph, tmp_path):
     graph.spin_until(
         lambda: heard(health, "/robot_description", "/joint_states", "/effort_controller/commands")
     )
+    # Discovery has two sides: the recorder may know a publisher that does not know it yet.
+    graph.spin_until(lambda: states.get_subscription_count() and commands.get_subscription_count())
     sent = {"/joint_states": [], "/effort_controller/commands": []}
     before_ns = time.time_ns()
     for i in range(1, 101):
