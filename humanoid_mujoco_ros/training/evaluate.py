@@ -49,7 +49,7 @@ class EvaluateOptions:
     """What to evaluate, on which batteries."""
 
     policies: tyro.conf.Positional[tuple[str, ...]]
-    """Shipped policies (walk, balance), files, or hf://owner/repo; several are compared."""
+    """Shipped policies such as walk, files, or hf://owner/repo; several are compared."""
     battery: Literal["all", "gymnasium", "episodes", "pushes", "steer"] = "all"
     """gymnasium: Gymnasium's environment of the policy's robot at its own rate, mean return of
     whole episodes; policies for ant, half_cheetah, hopper and walker2d have this battery alone.
@@ -219,6 +219,8 @@ def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy, 
         raise EvaluationError("name at least one policy, such as walk")
     if min(options.episodes, options.pushes) < 1 or options.long_episodes < 0:
         raise EvaluationError("--episodes and --pushes must be at least 1")
+    if options.battery == "gymnasium" and options.model:
+        raise EvaluationError("--battery gymnasium has Gymnasium's own models: leave out --model")
     config = ModelConfig(model=options.model)
     default = RobotModel(replace(config, robot=options.robot) if options.robot else config)
     loaded = []
