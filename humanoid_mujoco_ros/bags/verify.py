@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.ros.topics import COMMANDS
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
 
 _NODE = "simulation_node"
 _TIMEOUT_S = 10.0
@@ -131,10 +132,20 @@ def _compare(
     commands = np.zeros((needed, len(robot.joints)))
     for command, sent in zip(commands, run.commands, strict=False):
         command[order] = sent
-    replayed = _simulate(simulation, loop_config, commands)
+    replayed = _simulate(simulation, loop_config, _start(robot, parameters), commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
     return len(ticks), _difference(run, replayed[ticks - 1], robot.joints)
+
+
+def _start(robot: RobotModel, parameters: dict[str, Any]) -> Float64Array | None:
+    """(nq,) where the episodes started; None: as the robot's card says."""
+    known = StartConfig()
+    config = StartConfig(
+        parameters.get("start_posture", known.start_posture),
+        tuple(parameters.get("start_pose", known.start_pose)),
+    )
+    return None if config == known else start_qpos(robot, config)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
@@ -214,7 +225,12 @@ def _read(bag: Bag, namespace: str, actuation: Actuation) -> _Run:
     )
 
 
-def _simulate(simulation: Simulation, config: LoopConfig, commands: Float64Array) -> Float64Array:
+def _simulate(
+    simulation: Simulation,
+    config: LoopConfig,
+    start: Float64Array | None,
+    commands: Float64Array,
+) -> Float64Array:
     """Runs the node's own loop, answering each state with the command that was recorded.
 
     Returns:
@@ -235,6 +251,8 @@ def _simulate(simulation: Simulation, config: LoopConfig, commands: Float64Array
             loop.command(answer)
 
     loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    if start is not None:
+        loop.start_at(start)
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1
