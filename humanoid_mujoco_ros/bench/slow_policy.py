@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 
 from humanoid_mujoco_ros.nodes.policy_node import PolicyNode
+from humanoid_mujoco_ros.policy.command_gate import Observation
 from humanoid_mujoco_ros.robot.vectors import Float64Array
 from humanoid_mujoco_ros.ros import runtime
 
@@ -17,7 +17,7 @@ def main() -> int:
     delay_s = float(sys.argv.pop(1)) * 1e-3
 
     class _SlowPolicyNode(PolicyNode):
-        def _answer(self, observation: Sequence[float]) -> Float64Array:
+        def _answer(self, observation: Observation) -> Float64Array:
             end_s = time.monotonic() + delay_s
             while time.monotonic() < end_s:  # it computes
                 pass

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
-from humanoid_mujoco_ros.policy.command_gate import CommandGate
+from humanoid_mujoco_ros.policy.command_gate import CommandGate, Observation
 from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig
 from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.robot.vectors import Float64Array
@@ -18,6 +18,7 @@ from humanoid_mujoco_ros.ros import conflicts, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.command_publisher import CommandPublisher
 from humanoid_mujoco_ros.ros.managed_node import ManagedNode
 from humanoid_mujoco_ros.ros.policy_loader import PolicyLoader
+from humanoid_mujoco_ros.ros.serialized import ArrayReader
 from humanoid_mujoco_ros.ros.silences import SilenceReporter
 from humanoid_mujoco_ros.ros.topics import OBSERVATION
 from humanoid_mujoco_ros.ros.velocity_listener import VelocityListener
@@ -54,6 +55,7 @@ class PolicyNode(ManagedNode):
         self._driver = Driver(robot, joint_map, joints)
         self._commands = CommandPublisher(self, robot.actuation, self._config.mode)
         self._subscription: Subscription | None = None
+        self._reader = ArrayReader()
         self._rejections = diagnostics.Rejections(self)
         refuse, period_s = self._rejections.add, robot.control_period_s
         is_lockstep = self._config.mode == "lockstep"
@@ -99,7 +101,7 @@ class PolicyNode(ManagedNode):
         self._gate.start()
         self._velocity.listen(wanted=self._driver.takes_commands)
         self._subscription = self.create_subscription(
-            Float64MultiArray, OBSERVATION, self.on_observation, 1
+            Float64MultiArray, OBSERVATION, self.on_observation, 1, raw=True
         )
 
     def stop(self) -> None:
@@ -114,14 +116,15 @@ class PolicyNode(ManagedNode):
         """Forgets the policy."""
         self._driver.unload()
 
-    def on_observation(self, message: Float64MultiArray) -> None:
-        """Answers an observation with a command."""
-        self._commands.send(self._gate.on_observation(message.data, time.monotonic()))
+    def on_observation(self, message: bytes) -> None:
+        """Answers an observation, serialised, with a command."""
+        values = self._reader.read(message)
+        self._commands.send(self._gate.on_observation(values, time.monotonic()))
 
     def _on_switch(self) -> None:
         self._velocity.listen(wanted=self._driver.takes_commands)
 
-    def _answer(self, observation: Sequence[float]) -> Float64Array:
+    def _answer(self, observation: Observation) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())
         self._velocity.note_clipped(clipped=self._driver.clipped)
         return commands

@@ -13,7 +13,9 @@ from humanoid_mujoco_ros.policy.config import PolicyConfig
 from humanoid_mujoco_ros.policy.watchdog import Watchdog, timeout_of
 
 Float64Array = NDArray[np.float64]
-Answer = Callable[[Sequence[float]], Float64Array]
+Observation = Sequence[float] | Float64Array
+"""(size,) numbers, not yet checked."""
+Answer = Callable[[Observation], Float64Array]
 """From an observation to values (n,), in the order of the commands."""
 
 _MATCH_TIMEOUT_S = {"realtime": 1.0, "lockstep": 5.0}
@@ -33,7 +35,7 @@ class Ramp(ABC):
         """The command (n,) that ends them; None: they just end."""
 
     @abstractmethod
-    def start(self, observation: Sequence[float]) -> None:
+    def start(self, observation: Observation) -> None:
         """Begins at an observation."""
 
     def go_on_from(self, commands: Float64Array) -> None:
@@ -56,7 +58,7 @@ class EffortRamp(Ramp):
         zero: Float64Array = np.zeros_like(self._low)
         return zero
 
-    def start(self, observation: Sequence[float]) -> None:
+    def start(self, observation: Observation) -> None:
         """Efforts begin at zero, whatever was observed."""
         self._from = np.zeros_like(self._low)
 
@@ -76,7 +78,7 @@ class PositionRamp(Ramp):
         """Nothing."""
         return None
 
-    def start(self, observation: Sequence[float]) -> None:
+    def start(self, observation: Observation) -> None:
         """Begins at the pose in which the robot is."""
         self._from = self._measured(observation)
 
@@ -129,7 +131,7 @@ class CommandGate:
         self._last: Float64Array | None = None
         self._is_matched = False
         self._waiting_since_s: float | None = None
-        self._waiting: Sequence[float] | None = None
+        self._waiting: Observation | None = None
         self.is_started = False
         self.conflict: str | None = None
         is_lockstep = config.mode == "lockstep"
@@ -164,7 +166,7 @@ class CommandGate:
         self._waiting = None
         return self._rest()
 
-    def on_observation(self, observation: Sequence[float], now_s: float) -> Float64Array | None:
+    def on_observation(self, observation: Observation, now_s: float) -> Float64Array | None:
         """Takes an observation, which waits if the robot does not listen yet."""
         if not self.is_started:
             return None
@@ -205,7 +207,7 @@ class CommandGate:
         self._last = None
         return self._ramp.rest()
 
-    def _ramped(self, observation: Sequence[float]) -> Float64Array:
+    def _ramped(self, observation: Observation) -> Float64Array:
         commands = self._policy(observation)
         if self._last is None:
             self._ramp.start(observation)

@@ -13,7 +13,7 @@ import numpy as np
 
 from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.policy.command_gate import EffortRamp, PositionRamp, Ramp
+from humanoid_mujoco_ros.policy.command_gate import EffortRamp, Observation, PositionRamp, Ramp
 from humanoid_mujoco_ros.policy.controller import Controller, Network
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.policy.inference import Policy
@@ -158,9 +158,7 @@ class Driver:
         """Whether the last velocity command was beyond what the policy was trained for."""
         return self._brain is not None and self._brain.clipped
 
-    def answer(
-        self, values: Sequence[float] | Float64Array, velocity: Float64Array
-    ) -> Float64Array:
+    def answer(self, values: Observation, velocity: Float64Array) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
 
         Args:
@@ -198,7 +196,7 @@ class Driver:
             return PositionRamp(ranges, self._measured_positions)
         return EffortRamp(self._joint_map.effort_ranges[self._to_command_order])
 
-    def _measured_positions(self, values: Sequence[float]) -> Float64Array:
+    def _measured_positions(self, values: Observation) -> Float64Array:
         """Positions (n,) [rad] of the joints in an observation, in the order of the commands."""
         positions = np.asarray(values, dtype=np.float64)[self._positions[len(values)]]
         return self._joint_map.positions_to_robot(positions)[self._to_command_order]

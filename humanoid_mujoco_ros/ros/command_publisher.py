@@ -7,6 +7,7 @@ import time
 from typing import Literal
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -14,6 +15,7 @@ from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.ros import conversions, peers
+from humanoid_mujoco_ros.ros.serialized import PatchedMessage
 from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.ros.topics import COMMANDS
 
@@ -43,6 +45,7 @@ class CommandPublisher:
         self._node = node
         self._is_lockstep = mode == "lockstep"
         self._publisher: Publisher | None = None
+        self._message: PatchedMessage | None = None
         self._open_since_s = 0.0
 
     def open(self) -> None:
@@ -59,7 +62,9 @@ class CommandPublisher:
     def send(self, commands: NDArray[np.float64] | None) -> None:
         """Publishes commands (n,) in the order of the topic; None: nothing."""
         if commands is not None and self._publisher is not None:
-            self._publisher.publish(conversions.to_commands(commands))
+            if self._message is None:
+                self._message = PatchedMessage(_commands, len(commands))
+            self._publisher.publish(self._message.serialize(commands, 0))
 
     def is_heard(self) -> bool:
         """Whether a robot would hear a command."""
@@ -71,3 +76,7 @@ class CommandPublisher:
         # A recorder that is connected earlier must not be taken for the simulation.
         has_settled = time.monotonic() - self._open_since_s >= _SETTLE_S
         return has_settled and bool(peers.robots(self._node, self.topic))
+
+
+def _commands(values: NDArray[np.float64], stamp: Time) -> Float64MultiArray:
+    return conversions.to_commands(values)

@@ -63,7 +63,7 @@ def from_vector3(message: Vector3) -> Float64Array:
 
 def to_joint_state(state: RobotState, joints: Sequence[str], stamp: Time) -> JointState:
     """Positions [rad], velocities [rad/s] and efforts [N·m] of all joints."""
-    message = JointState(name=joints)
+    message = JointState(name=list(joints))
     message.header.stamp = stamp
     message.position = to_array(state.joint_positions)
     message.velocity = to_array(state.joint_velocities)
@@ -170,15 +170,15 @@ def to_static_transforms(tree: LinkTree, prefix: str) -> TFMessage:
     )
 
 
-class TransformEncoder:
-    """Encodes odom → base_link → base_footprint and the moving joints for /tf.
+class Transforms:
+    """odom → base_link → base_footprint and the moving joints, for /tf.
 
-    The message is built once and filled again each time, since creating 18 transforms takes longer
-    than a physics step.
+    Attributes:
+        size: Numbers of all transforms.
     """
 
     def __init__(self, tree: LinkTree, prefix: str, *, has_footprint: bool) -> None:
-        """Prepares the message for `tree`.
+        """Prepares the transforms of `tree`.
 
         Args:
             tree: The robot's links.
@@ -186,39 +186,33 @@ class TransformEncoder:
             has_footprint: Whether there is a base_footprint, as of every base that floats.
         """
         self._tree = tree
-        identity, origin = rotation.IDENTITY, np.zeros(3)
-        transforms = [_transform(prefix + ODOM_FRAME, prefix + BASE_LINK, origin, identity)]
-        transforms += [
-            _transform(prefix + j.parent, prefix + j.child, j.position, identity)
-            for j in tree.moving
-        ]
-        self._footprint: TransformStamped | None = None
+        self._frames = [(prefix + ODOM_FRAME, prefix + BASE_LINK)]
+        self._frames += [(prefix + j.parent, prefix + j.child) for j in tree.moving]
         if has_footprint:
-            self._footprint = _transform(
-                prefix + BASE_LINK, prefix + FOOTPRINT_FRAME, origin, identity
-            )
-        footprints = [] if self._footprint is None else [self._footprint]
-        self._transforms = transforms
-        self._message = TFMessage(transforms=[*transforms, *footprints])
+            self._frames.append((prefix + BASE_LINK, prefix + FOOTPRINT_FRAME))
+        self._has_footprint = has_footprint
+        self._numbers = np.zeros((len(self._frames), 7))
+        self._numbers[1 : 1 + len(tree.moving), :3] = [j.position for j in tree.moving]
+        self.size = self._numbers.size
 
-    def encode(self, state: RobotState, stamp: Time) -> TFMessage:
-        """The transforms of `state`; valid until the next call."""
-        base, *joints = self._transforms
-        base.header.stamp = stamp
-        translation = base.transform.translation
-        translation.x, translation.y, translation.z = state.base_position.tolist()
-        _fill(base.transform.rotation, state.base_quaternion_wxyz.tolist())
-        quaternions = self._tree.moving_quaternions(state.joint_positions).tolist()
-        for transform, quaternion in zip(joints, quaternions, strict=True):
+    def numbers(self, state: RobotState) -> Float64Array:
+        """(size,) what `message` takes of a state: for each frame x, y, z [m] and w, x, y, z."""
+        rows = self._numbers.copy()
+        moving = slice(1, 1 + len(self._tree.moving))
+        rows[0, :3], rows[0, 3:] = state.base_position, state.base_quaternion_wxyz
+        rows[moving, 3:] = self._tree.moving_quaternions(state.joint_positions)
+        if self._has_footprint:
+            rows[-1, :3], rows[-1, 3:] = footprint(state.base_position, state.base_quaternion_wxyz)
+        return rows.ravel()
+
+    def message(self, numbers: Float64Array, stamp: Time) -> TFMessage:
+        """The message of such numbers."""
+        transforms = []
+        for (parent, child), row in zip(self._frames, numbers.reshape(-1, 7), strict=True):
+            transform = _transform(parent, child, row[:3], row[3:])
             transform.header.stamp = stamp
-            _fill(transform.transform.rotation, quaternion)
-        if self._footprint is not None:
-            self._footprint.header.stamp = stamp
-            offset, turn = footprint(state.base_position, state.base_quaternion_wxyz)
-            move = self._footprint.transform.translation
-            move.x, move.y, move.z = offset.tolist()
-            _fill(self._footprint.transform.rotation, turn.tolist())
-        return self._message
+            transforms.append(transform)
+        return TFMessage(transforms=transforms)
 
 
 def footprint(
@@ -236,10 +230,6 @@ def footprint(
     yaw = rotation.from_axis_angle((0.0, 0.0, 1.0), rotation.heading(base_quaternion_wxyz))
     down = np.array([0.0, 0.0, -base_position[2]])
     return rotation.rotate(to_base, down), rotation.multiply(to_base, yaw)
-
-
-def _fill(message: Quaternion, wxyz: Sequence[float]) -> None:
-    message.w, message.x, message.y, message.z = wxyz
 
 
 def _transform(

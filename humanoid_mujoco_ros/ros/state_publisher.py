@@ -20,10 +20,10 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, String
 from tf2_msgs.msg import TFMessage
 
-from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.robot.urdf import urdf
 from humanoid_mujoco_ros.ros import conversions, topics
+from humanoid_mujoco_ros.ros.state_encoder import StateEncoder
 from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
@@ -78,24 +78,16 @@ class StatePublisher:
         robot, tree = simulation.robot, simulation.tree
         self.last_state = simulation.state()
         self.dropped = 0
-        self._joints = robot.joints
-        self._prefix = frame_prefix
         self._is_lockstep = is_lockstep
-        self._transforms = conversions.TransformEncoder(
-            tree, self._prefix, has_footprint=robot.base.is_free
-        )
-        self._layout = conversions.to_layout(observation_layout(robot))
+        self._encoder = StateEncoder(robot, tree, frame_prefix, self.last_state)
         qos = stream(_DEPTH, is_lockstep=is_lockstep)
         newest = stream(1, is_lockstep=is_lockstep)
         self._joint_states = node.create_publisher(JointState, "joint_states", qos)
         self._odom = node.create_publisher(Odometry, "odom", qos)
         self._imu = node.create_publisher(Imu, "imu/data", qos)
         self._feet = {
-            side: (
-                self._prefix + foot,
-                node.create_publisher(WrenchStamped, f"{side}_foot/wrench", qos),
-            )
-            for side, foot, _ in robot.foot_sensors
+            side: node.create_publisher(WrenchStamped, f"{side}_foot/wrench", qos)
+            for side, _, _ in robot.foot_sensors
         }
         self._tf = node.create_publisher(TFMessage, "/tf", qos)
         self._clock: Publisher | None = None
@@ -108,7 +100,7 @@ class StatePublisher:
         self._description = node.create_publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=urdf(robot, tree)))
         self._tf_static = node.create_publisher(TFMessage, "/tf_static", LATCHED)
-        self._tf_static.publish(conversions.to_static_transforms(tree, self._prefix))
+        self._tf_static.publish(conversions.to_static_transforms(tree, frame_prefix))
         self._outbox: queue.Queue[tuple[RobotState, bool]] = queue.Queue(_DEPTH)
         self._closing = threading.Event()
         self._published_time_ns = 0
@@ -183,7 +175,7 @@ class StatePublisher:
             on_end()
 
     def _publish_observation(self, publisher: Publisher, state: RobotState) -> None:
-        publisher.publish(conversions.to_observation(state.observation, self._layout))
+        publisher.publish(self._encoder.observation(state))
 
     def _publish(self, state: RobotState, *, ask: bool) -> None:
         if self._observation is None:
@@ -194,20 +186,19 @@ class StatePublisher:
         elif ask:
             # First, since a policy is waiting for it.
             self._publish_observation(self._observation, state)
-        stamp = conversions.to_time(state.time_ns)
-        prefix = self._prefix
-        self._joint_states.publish(conversions.to_joint_state(state, self._joints, stamp))
-        self._odom.publish(conversions.to_odometry(state, prefix, stamp))
-        self._imu.publish(conversions.to_imu(state.imu, prefix, stamp))
-        for side, (frame, publisher) in self._feet.items():
-            publisher.publish(conversions.to_wrench(state.foot_wrenches[side], frame, stamp))
+        encoder = self._encoder
+        self._joint_states.publish(encoder.joint_states(state))
+        self._odom.publish(encoder.odometry(state))
+        self._imu.publish(encoder.imu(state))
+        for side, publisher in self._feet.items():
+            publisher.publish(encoder.foot_wrench(state, side))
         listeners = self._tf.get_subscription_count()
         if self._clock is not None:
             listeners += self._clock.get_subscription_count()
         if state.time_ns != self._published_time_ns or listeners > self._listeners:
             # While time stands still, repeating these would only make tf2 warn, but for newcomers.
-            self._tf.publish(self._transforms.encode(state, stamp))
+            self._tf.publish(encoder.transforms(state))
             if self._clock is not None:
-                self._clock.publish(conversions.to_clock(stamp))
+                self._clock.publish(encoder.clock(state))
         self._published_time_ns, self._listeners = state.time_ns, listeners
         self.last_state = state

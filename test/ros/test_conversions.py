@@ -95,13 +95,14 @@ def test_the_observations_layout_names_its_blocks(robot, state):
 
 def test_transforms_put_every_link_where_mujoco_does(robot, state):
     tree = LinkTree(robot)
-    encoder = conversions.TransformEncoder(tree, "r2/", has_footprint=True)
+    transforms = conversions.Transforms(tree, "r2/", has_footprint=True)
     static = conversions.to_static_transforms(tree, "r2/")
     data = mujoco.MjData(robot.mj)
     data.qpos[:] = state.qpos
     mujoco.mj_kinematics(robot.mj, data)
     poses = {"r2/odom": (np.zeros(3), np.array([1.0, 0, 0, 0]))}
-    pending = [*encoder.encode(state, STAMP).transforms, *static.transforms]
+    moving = transforms.message(transforms.numbers(state), STAMP)
+    pending = [*moving.transforms, *static.transforms]
     while pending:
         ready = [t for t in pending if t.header.frame_id in poses]
         assert ready, "the frames do not form one tree"
