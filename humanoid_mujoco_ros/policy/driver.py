@@ -19,6 +19,7 @@ from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource, from_blocks
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
+from humanoid_mujoco_ros.policy.restart_watch import RestartWatch
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.joint_map import JointMap
@@ -90,10 +91,11 @@ class Driver:
         # What measures the base shows in the size; where that changes nothing, all of it counts.
         layouts = {base: observation_layout(robot, base) for base in BASE_SOURCES}
         self._sizes = {layout[-1].slice.stop: base for base, layout in layouts.items()}
-        self._positions = {
-            layout[-1].slice.stop: next(b.slice for b in layout if b.name == "joint_positions")
+        self._blocks = {
+            layout[-1].slice.stop: {block.name: block.slice for block in layout}
             for layout in layouts.values()
         }
+        self._restarts = RestartWatch(robot.control_period_s)
         self._observed: BaseSource | None = None
         self._needed: tuple[BaseSource, str] = ("none", "")
         self._durations_s: list[float] = []
@@ -163,6 +165,8 @@ class Driver:
     ) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
 
+        A robot that was put into another pose starts anew: the policy forgets what happened.
+
         Args:
             values: What the robot observed.
             velocity: (3,) wanted vx, vy [m/s] and yaw rate [rad/s] in the heading frame.
@@ -177,6 +181,10 @@ class Driver:
         observation = checked_vector(values, size, "observation")
         self._observed = self._sizes[size]
         self._check_observed(*self._needed)
+        blocks = self._blocks[size]
+        joints = observation[blocks["joint_positions"]], observation[blocks["joint_velocities"]]
+        if self._restarts.update(*joints):
+            self._brain.reset()
         # Finite weights may still overflow, and no clip would stop NaN.
         answer = self._brain.answer(observation, velocity).tolist()
         try:
@@ -200,7 +208,8 @@ class Driver:
 
     def _measured_positions(self, values: Sequence[float]) -> Float64Array:
         """Positions (n,) [rad] of the joints in an observation, in the order of the commands."""
-        positions = np.asarray(values, dtype=np.float64)[self._positions[len(values)]]
+        blocks = self._blocks[len(values)]
+        positions = np.asarray(values, dtype=np.float64)[blocks["joint_positions"]]
         return self._joint_map.positions_to_robot(positions)[self._to_command_order]
 
     def _check_observed(self, needed: BaseSource, reads: str) -> None:
