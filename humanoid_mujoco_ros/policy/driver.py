@@ -58,6 +58,8 @@ class LoadedPolicy:
     watch: FileWatch
     """Follows its file, as it was before it was read."""
     brain: _Brain
+    samples: bool
+    """Whether its actions are drawn."""
     base: BaseSource
     """What has to measure the robot's base for it."""
     reads: str
@@ -100,21 +102,25 @@ class Driver:
         self._needed: tuple[BaseSource, str] = ("none", "")
         self._durations_s: list[float] = []
         self._brain: _Brain | None = None
+        self._action = ""
         self.kind: Actuation | None = None
         self.takes_commands = False
         self.name = ""
         self.file: Path | None = None
 
-    def load(self, name: str, *, sample: bool, seed: int) -> None:
+    def load(self, name: str, *, sample: bool | None, seed: int) -> None:
         """Loads the policy `name` and drives with it; see `prepare`."""
         self.use(self.prepare(name, sample=sample, seed=seed))
 
-    def prepare(self, name: str, *, sample: bool, seed: int, download: bool = True) -> LoadedPolicy:
+    def prepare(
+        self, name: str, *, sample: bool | None, seed: int, download: bool = True
+    ) -> LoadedPolicy:
         """Loads the policy `name`; what drives the robot stays as it is.
 
         Args:
             name: A named policy, a file or an address.
-            sample: Draw actions from the Gaussian.
+            sample: Draw actions from the Gaussian; None: for a policy without observation
+                statistics of its own, as CleanRL does.
             seed: Of the drawn actions.
             download: Get it from the hub if it is not on this machine.
 
@@ -125,6 +131,8 @@ class Driver:
             found = locate.find(name, download=download)
             watch = FileWatch(found.file)
             loaded = policy_file.load(found, self._robot)
+            if sample is None:
+                sample = isinstance(loaded, Checkpoint) and loaded.normalization == "running"
             brain = _brain(loaded, self._robot, sample=sample, seed=seed)
             needed = fit.needed_base(loaded, self._robot)
             self._check_observed(*needed)
@@ -135,13 +143,14 @@ class Driver:
             raise PolicyError(
                 reason if reason.startswith(named) else f"{named}: {reason}"
             ) from error
-        return LoadedPolicy(name, watch, brain, *needed)
+        return LoadedPolicy(name, watch, brain, sample, *needed)
 
     def use(self, policy: LoadedPolicy) -> None:
         """Drives with a policy that was prepared, which knows nothing of what happened before."""
         self._brain, self.kind = policy.brain, self._robot.actuation
         self.takes_commands = policy.brain.takes_commands
         self._needed = policy.base, policy.reads
+        self._action = "sample" if policy.samples else "mean"
         self.name, self.file = policy.name, policy.watch.path
 
     def unload(self) -> None:
@@ -231,6 +240,7 @@ class Driver:
             "policy": self.name,
             "task": brain.task if brain else "",
             "normalization": brain.normalization if brain else "",
+            "action": self._action if brain else "",
             "answered_observations": answered,
             "inference_p50_ms": float(np.percentile(durations_ms, 50)),
             "inference_p99_ms": float(np.percentile(durations_ms, 99)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot that was put into another pose is noticed; one that moves, stands or was missed is not."""
+"""A robot that was put into another pose is noticed; one that moves by itself is not."""
 
 import numpy as np
 import pytest
