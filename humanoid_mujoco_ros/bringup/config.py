@@ -100,7 +100,9 @@ def config_file(config: str, names: Collection[str]) -> Path:
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise ConfigError(f"config '{config}' is no usable path: {error}") from error
     if config in card_names(share_directory("config") / "robots"):
-        raise ConfigError(f"'{config}' is a robot, not a config: --robot {config}")
+        raise ConfigError(
+            f"'{config}' is a robot, not a config: --robot {config}, or robot:={config}"
+        )
     raise ConfigError(f"config '{config}' is neither a file nor one of {', '.join(names)}")
 
 

@@ -27,7 +27,9 @@ def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
     assert config_file(str(path), ("sim",)) == path
     with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of sim, mine$"):
         config_file("lab", ("sim", "mine"))
-    with pytest.raises(ConfigError, match=r"is a robot, not a config: --robot humanoid_v4$"):
+    with pytest.raises(
+        ConfigError, match=r"is a robot, not a config: --robot humanoid_v4, or robot:=humanoid_v4$"
+    ):
         config_file("humanoid_v4", ("sim",))
 
 
