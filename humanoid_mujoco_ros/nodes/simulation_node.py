@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.ros import (
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
 from humanoid_mujoco_ros.ros.loop_health import LoopReport, LoopReporter, summary
+from humanoid_mujoco_ros.ros.serialized import ArrayReader
 from humanoid_mujoco_ros.ros.shared_config import FramesConfig
 from humanoid_mujoco_ros.ros.state_publisher import InterfaceConfig as InterfaceConfig
 from humanoid_mujoco_ros.ros.state_publisher import StatePublisher
@@ -79,7 +80,8 @@ class SimulationNode(GuardedNode):
             self, sources, "all commands are refused", "one node commands the joints again"
         )
         self._clocks = conflicts.guard_clock(self) if interface.publish_clock else None
-        self.create_subscription(Float64MultiArray, self._topic, self.on_commands, 1)
+        self._reader = ArrayReader()
+        self.create_subscription(Float64MultiArray, self._topic, self.on_commands, 1, raw=True)
         self.create_subscription(WrenchStamped, "external_wrench", self.on_external_wrench, 10)
         self._control = LoopControl(self, self._loop)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
@@ -95,12 +97,12 @@ class SimulationNode(GuardedNode):
         self._states.join()
         super().destroy_node()
 
-    def on_commands(self, message: Float64MultiArray) -> None:
-        """Takes a command, unless it is of the wrong size or not finite."""
+    def on_commands(self, message: bytes) -> None:
+        """Takes a command, serialised, unless it is of the wrong size or not finite."""
         if self._commanders.conflict is not None:
             return
         try:
-            values = checked_vector(message.data, len(self._order), "command")
+            values = checked_vector(self._reader.read(message), len(self._order), "command")
         except VectorError as error:
             self._rejections.add(error)
             return

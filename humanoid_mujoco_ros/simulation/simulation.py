@@ -103,6 +103,11 @@ class Simulation:
         self._actuators = actuators_of(robot)
         self._model = self._actuators.model
         self._data = mujoco.MjData(self._model)
+        kinds = mujoco.mjtWarning
+        # A view of three counts: bad positions, velocities and accelerations.
+        self._bad_states = self._data.warning.number[
+            int(kinds.mjWARN_BADQPOS) : int(kinds.mjWARN_BADQACC) + 1
+        ]
         self._observer = Observer(robot, mask_cfrc_ext=self.config.mask_cfrc_ext)
         self._random = np.random.default_rng(self.config.seed)
         self._period_ns = round(robot.control_period_s * 1e9)
@@ -240,7 +245,7 @@ class Simulation:
             mujoco.mj_step(m, d, nstep=steps)
         mujoco.mj_rnePostConstraint(m, d)
         self._tick += 1
-        if not np.isfinite(d.qpos).all() or self._diverged():
+        if self._diverged():
             raise FloatingPointError(
                 "the simulation diverged: MuJoCo reported a bad state; "
                 "a smaller time step or smaller forces may help"
@@ -360,16 +365,11 @@ class Simulation:
         self._x_com = self._center_of_mass_x()
 
     def _center_of_mass_x(self) -> float:
-        return float((np.sum(self._mass * self._data.xipos, axis=0) / self._total_mass)[0])
+        return float(np.add.reduce(self._mass * self._data.xipos, axis=0)[0] / self._total_mass)
 
     def _diverged(self) -> bool:
-        warnings = self._data.warning
-        kinds = (
-            mujoco.mjtWarning.mjWARN_BADQPOS,
-            mujoco.mjtWarning.mjWARN_BADQVEL,
-            mujoco.mjtWarning.mjWARN_BADQACC,
-        )
-        return any(warnings[kind].number for kind in kinds)
+        # Before a step MuJoCo looks at the state itself, and counts; after the last one we do.
+        return bool(self._bad_states.any()) or not np.isfinite(self._data.qpos).all()
 
     def _sensor_range(self, name: str) -> tuple[int, int]:
         sensor = self._model.sensor(name)
