@@ -48,6 +48,25 @@ def test_no_class_name_has_two_meanings():
     assert [name for name, n in names.items() if n > 1] == []
 
 
+def test_no_test_reaches_into_private_state():
+    reaches = set()
+    for path, tree in parsed().items():
+        for node in ast.walk(tree) if path.parts[0] == "test" else ():
+            if isinstance(node, ast.Attribute) and is_private(node.attr):
+                owner = ast.unparse(node.value)
+                if owner.split("(")[0] not in ("self", "super", "cls"):
+                    reaches.add(f"{path}:{node.lineno} {owner}.{node.attr}")
+            elif isinstance(node, ast.ImportFrom):
+                names = {alias.name for alias in node.names if is_private(alias.name)}
+                reaches |= {f"{path}:{node.lineno} {node.module}.{name}" for name in names}
+    foreign = {reach for reach in reaches if reach.endswith(" humanoid_v4._get_obs")}
+    assert reaches - foreign == set()
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
 def test_every_file_names_its_licence():
     for path in python_files():
         lines = path.read_text().splitlines()[:2]

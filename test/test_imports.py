@@ -34,8 +34,6 @@ WITHOUT_ROS = {*LIBRARY, "training", "viewer"}
 ROS_VARIABLES = re.compile(r"\b(AMENT|COLCON|ROS|RMW|RCUTILS|RCL|FASTDDS|FASTRTPS)_[A-Z_]+\b")
 OPTIONAL_ROS = {"interactive_markers", "simulation_interfaces"}
 """A ROS package that is used where it is installed, so that package.xml does not ask for it."""
-KNOWN = {("robot/posed_model.py", "policy.observation.observe_data")}
-"""The robot still makes its own observation."""
 
 
 def folders():
@@ -91,7 +89,7 @@ def test_imports_point_one_way(folder):
         for name in imported(path)
         if name.startswith(f"{PACKAGE}.") and name.split(".")[1] not in allowed
     ]
-    assert set(wrong) - KNOWN == set()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("folder", sorted(WITHOUT_ROS))
