@@ -20,9 +20,12 @@ pytest.importorskip("rclpy")
 pytest.importorskip("viser")
 
 from geometry_msgs.msg import WrenchStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.ros import conversions
@@ -64,14 +67,42 @@ class Site:
         self._browser = browser
         self._contexts: list[Any] = []
 
-    def start(self, policy: str = "balance", **simulation: Any) -> None:
+    def start(self) -> None:
         self.graph.start(
             "simulation_node",
-            {"real_time_factor": SLOWLY, "command_timeout": 2.0, "on_fall": "stay", **simulation},
+            {"real_time_factor": SLOWLY, "command_timeout": 2.0, "on_fall": "stay"},
         )
-        self.graph.start("policy_node", {"policy": policy, "observation_timeout": 0.0})
+        self.graph.start("policy_node", {"policy": "balance", "observation_timeout": 0.0})
         self.graph.start("viewer_node", {"port": self.port})
         self.graph.spin_until(lambda: self.health.value("viewer_node", "url"), 30.0)
+
+    def begin(self, policy: str = "balance") -> None:
+        """Undoes what the test before did: the robot stands again, driven by a policy."""
+        for context in self._contexts:
+            context.close()
+        self._contexts.clear()
+        self.until(lambda: self.clients == 0)
+        self.set_parameter("simulation_node", "real_time_factor", SLOWLY)
+        self.graph.call(SetBool, "simulation/pause", SetBool.Request(data=False))
+        self.change_policy_node(Transition.TRANSITION_DEACTIVATE)
+        self.change_policy_node(Transition.TRANSITION_CLEANUP)
+        self.set_parameter("policy_node", "policy", policy)
+        assert self.change_policy_node(Transition.TRANSITION_CONFIGURE)
+        assert self.change_policy_node(Transition.TRANSITION_ACTIVATE)
+        assert self.graph.call(Trigger, "simulation/reset", Trigger.Request()).success
+        self.odometry.clear()
+        self.until(lambda: self.odometry and self.base[2] > 1.3)
+        self.wrenches.clear()
+
+    def change_policy_node(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.graph.call(ChangeState, "policy_node/change_state", request).success)
+
+    def set_parameter(self, node: str, name: str, value: str | float) -> None:
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        (result,) = self.graph.call(SetParameters, f"{node}/set_parameters", request).results
+        assert result.successful, result.reason
 
     def open(self) -> Page:
         context = self._browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
@@ -84,6 +115,11 @@ class Site:
     @property
     def base(self) -> np.ndarray:
         return conversions.from_odometry(self.odometry[-1]).position
+
+    @property
+    def speed(self) -> float:
+        """The real-time factor that the simulation reaches, by its own word."""
+        return float(self.health.value("simulation_node", "real_time_factor") or "nan")
 
     @property
     def clients(self) -> int:
@@ -204,17 +240,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def site(graph, browser) -> Iterator[Site]:
-    site = Site(graph, browser)
+@pytest.fixture(scope="module")
+def started(shared_graph, browser) -> Iterator[Site]:
+    """One site for all tests: its nodes take long to start."""
+    site = Site(shared_graph, browser)
+    site.start()
     try:
         yield site
     finally:
         site.close()
 
 
-def test_the_page_shows_a_walking_humanoid_and_its_numbers(site, tmp_path):
-    site.start("walk")
+@pytest.fixture
+def site(started) -> Site:
+    started.begin()
+    return started
+
+
+def test_the_page_shows_a_walking_humanoid_and_its_numbers(started):
+    site = started
+    site.begin("walk")
     page = site.open()
     site.until(lambda: page.is_humanoid_centred())
     first = page.pixels()
@@ -224,7 +269,7 @@ def test_the_page_shows_a_walking_humanoid_and_its_numbers(site, tmp_path):
     site.until(lambda: page.figure("Steps") > (steps or 0))
     assert page.figure("Height") == pytest.approx(site.base[2], abs=0.1)
     assert page.figure("Forward") > 0.2
-    assert page.figure("Real time") == pytest.approx(SLOWLY, abs=0.1)
+    site.until(lambda: page.figure("Real time") == pytest.approx(site.speed, abs=0.02))
     assert "policy 'walk' is in control" in page.health()
     second = page.pixels()
     moved = np.abs(second - first).max(axis=-1) > 40
@@ -232,7 +277,6 @@ def test_the_page_shows_a_walking_humanoid_and_its_numbers(site, tmp_path):
 
 
 def test_a_mouse_drag_pulls_the_torso_its_way_until_the_release(site):
-    site.start()
     page = site.open()
     site.until(lambda: page.figure("Steps"))
     assert not site.wrenches
@@ -253,7 +297,6 @@ def test_a_mouse_drag_pulls_the_torso_its_way_until_the_release(site):
 
 
 def test_closing_the_page_in_mid_drag_ends_the_force(site):
-    site.start()
     page = site.open()
     page.grab_torso(to_right_px=60.0)
     site.until(lambda: len(site.forces_world()) > 10)
@@ -262,7 +305,6 @@ def test_closing_the_page_in_mid_drag_ends_the_force(site):
 
 
 def test_a_page_that_hangs_loses_the_robot_and_slows_nobody(site):
-    site.start()
     hanging, watching = site.open(), site.open()
     hanging.grab_torso(to_right_px=60.0)
     site.until(lambda: len(site.forces_world()) > 10)
@@ -273,7 +315,6 @@ def test_a_page_that_hangs_loses_the_robot_and_slows_nobody(site):
     expect_the_force_to_end(site)
     steps = watching.figure("Steps")
     site.until(lambda: watching.figure("Steps") > steps + 50)
-    assert float(site.health.value("viewer_node", "frames")) > 5
 
 
 def expect_the_force_to_end(site: Site) -> None:
@@ -285,7 +326,6 @@ def expect_the_force_to_end(site: Site) -> None:
 
 
 def test_stop_lets_it_fall_and_reset_and_start_stand_it_up(site):
-    site.start()
     page = site.open()
     site.until(lambda: page.figure("Steps"))
     page.click("Stop policy")
@@ -302,7 +342,6 @@ def test_stop_lets_it_fall_and_reset_and_start_stand_it_up(site):
 
 
 def test_pause_stops_time_and_step_advances_one_period(site):
-    site.start()
     page = site.open()
     site.until(lambda: page.figure("Steps"))
     page.click("Pause")
@@ -318,7 +357,6 @@ def test_pause_stops_time_and_step_advances_one_period(site):
 
 
 def test_the_speed_is_shown_and_chosen(site):
-    site.start()
     page = site.open()
     slider = page.page.get_by_text("Speed", exact=True).locator(
         "xpath=following::*[@role='slider']"
@@ -337,16 +375,12 @@ def test_the_speed_is_shown_and_chosen(site):
     assert shown() == pytest.approx(SLOWLY - 0.1)
     site.until(lambda: page.figure("Real time") == pytest.approx(SLOWLY - 0.1, abs=0.03))
     # Somebody else chooses too.
-    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.2)
-    request = SetParameters.Request(parameters=[Parameter(name="real_time_factor", value=value)])
-    result = site.graph.call(SetParameters, "simulation_node/set_parameters", request).results[0]
-    assert result.successful, result.reason
+    site.set_parameter("simulation_node", "real_time_factor", 0.2)
     site.until(lambda: shown() == pytest.approx(0.2))
     assert target() == pytest.approx(0.2)
 
 
 def test_a_measured_push_gives_its_impulse_and_says_what_came_of_it(site):
-    site.start()
     page = site.open()
     site.until(lambda: page.figure("Steps"))
     page.click("Reset")  # a busy machine may have let it fall
@@ -367,7 +401,6 @@ def test_a_measured_push_gives_its_impulse_and_says_what_came_of_it(site):
 
 
 def test_another_policy_is_loaded_and_a_wrong_one_is_explained(site):
-    site.start()
     page = site.open()
     site.until(lambda: "'balance' is in control" in page.health())
     choose(page, "walk")
@@ -387,7 +420,6 @@ def choose(page: Page, policy: str) -> None:
 
 
 def test_a_silent_robot_is_reported(site):
-    site.start()
     page = site.open()
     site.until(lambda: page.figure("Steps"))
     simulation = site.graph.processes[0]
