@@ -44,43 +44,6 @@ def stamps(messages):
     return [conversions.from_time(message.header.stamp) for message in messages]
 
 
-@pytest.fixture(scope="module")
-def running(shared_graph):
-    """A graph with a simulation that runs without commands, for tests that leave it running."""
-    shared_graph.start("simulation_node", {**RUN_FREE, "on_fall": "stay"})
-    return shared_graph
-
-
-def test_every_state_topic_comes_at_100_hz(running):
-    graph = running
-    topics = {
-        "joint_states": graph.listen(JointState, "joint_states", 100),
-        "odom": graph.listen(Odometry, "odom", 100),
-        "imu/data": graph.listen(Imu, "imu/data", 100),
-        "left_foot/wrench": graph.listen(WrenchStamped, "left_foot/wrench", 100),
-        "right_foot/wrench": graph.listen(WrenchStamped, "right_foot/wrench", 100),
-        "/tf": graph.listen(TFMessage, "/tf", 100),
-        "/clock": graph.listen(Clock, "/clock", 100),
-        "observation": graph.listen(Float64MultiArray, "observation", 100),
-    }
-    graph.spin_until(lambda: all(len(messages) >= 100 for messages in topics.values()))
-    for name in ("joint_states", "odom", "imu/data", "left_foot/wrench", "right_foot/wrench"):
-        assert set(np.diff(stamps(topics[name]))) == {10_000_000}, name
-    assert set(np.diff([conversions.from_time(m.clock) for m in topics["/clock"]])) == {10_000_000}
-
-
-def test_what_is_latched_describes_every_link(running):
-    graph = running
-    descriptions = graph.listen(String, "robot_description", LATCHED)
-    static = graph.listen(TFMessage, "/tf_static", LATCHED)
-    moving = graph.listen(TFMessage, "/tf", 100)
-    graph.spin_until(lambda: descriptions and static and moving)
-    robot = RobotModel()
-    assert descriptions[0].data == urdf(robot)
-    frames = {t.child_frame_id for t in [*static[0].transforms, *moving[0].transforms]}
-    assert frames == {*LinkTree(robot).links, "base_footprint"}
-
-
 def test_joints_are_commanded_by_name_in_any_order(graph):
     robot = RobotModel()
     names = list(robot.joints)
@@ -127,12 +90,8 @@ def test_a_bad_command_is_refused_counted_and_changes_nothing(graph):
     ]
     for count, (data, reason) in enumerate(bad, start=1):
         publisher.publish(Float64MultiArray(data=data))
-        graph.spin_until(
-            lambda count=count: (
-                health.value("simulation_node", "rejected_messages") == str(count)
-                and reason in health.value("simulation_node", "last_rejection")
-            )
-        )
+        graph.spin_until(lambda count=count: rejected(health) == count)
+        assert reason in health.value("simulation_node", "last_rejection")
         assert health.levels["simulation_node"] == 2
         np.testing.assert_allclose(states[-1].effort, good)
 
@@ -150,55 +109,6 @@ def test_without_commands_the_effort_goes_to_zero_and_diagnostics_say_so(graph):
     assert "no effort command" in health.messages["simulation_node"]
 
 
-def test_pause_step_resume_and_reset(running):
-    graph = running
-    states = graph.listen(JointState, "joint_states", 100)
-    odometry = graph.listen(Odometry, "odom", 100)
-    clock = graph.listen(Clock, "/clock", 100)
-    refused = graph.call(Trigger, "simulation/step", Trigger.Request())
-    assert not refused.success
-    assert "pause it first" in refused.message
-
-    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
-    graph.spin_for(0.3)
-    paused_ns = stamps(states)[-1]
-    for step in range(1, 4):
-        assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
-        graph.spin_until(lambda step=step: stamps(states)[-1] == paused_ns + step * 10_000_000)
-    again = graph.call(SetBool, "simulation/pause", SetBool.Request(data=True))
-    assert again.success
-    assert "already" in again.message
-
-    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=False)).success
-    graph.spin_until(lambda: stamps(states)[-1] > paused_ns + 1_500_000_000)
-    assert odometry[-1].pose.pose.position.z < 1.0  # without a policy it lies on the ground
-    assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
-    graph.spin_until(lambda: odometry[-1].pose.pose.position.z > 1.3)
-    times = [conversions.from_time(message.clock) for message in clock]
-    assert np.all(np.diff(times) >= 0)
-    assert np.all(np.diff(stamps(states)) >= 0)
-
-
-def test_a_push_through_external_wrench_moves_the_robot_and_ends(running):
-    graph = running
-    health = graph.health()
-    odometry = graph.listen(Odometry, "odom", 100)
-    publisher = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
-    assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
-    graph.spin_until(lambda: publisher.get_subscription_count() == 1 and odometry)
-    push = WrenchStamped()
-    push.header.frame_id = "torso"
-    push.wrench.force.y = 900.0  # more than friction can hold
-    while odometry[-1].pose.pose.position.y < 0.5:
-        publisher.publish(push)
-        graph.spin_for(0.02)
-    graph.spin_until(lambda: is_at_rest(odometry))
-    push.header.frame_id = "tail"
-    publisher.publish(push)
-    graph.spin_until(lambda: health.value("simulation_node", "rejected_messages") == "1")
-    assert "link 'tail' is not in the model" in health.value("simulation_node", "last_rejection")
-
-
 def is_at_rest(odometry):
     """Whether the base hardly moved in the last second."""
     places = [(p.x, p.y, p.z) for p in (m.pose.pose.position for m in odometry[-100:])]
@@ -213,7 +123,8 @@ def test_a_push_beyond_all_measure_is_refused_and_nothing_diverges(graph):
     graph.spin_until(lambda: publisher.get_subscription_count() == 1 and odometry)
     push = WrenchStamped()
     push.header.frame_id = "torso"
-    for count, force in enumerate((1e300, 3000.0, float("nan")), start=1):
+    forces = (1e300, 3000.0, float("nan"))
+    for force in forces:
         push.wrench.force.x = force
         before = rejected(health)
         graph.spin_until(lambda: publisher.publish(push) or rejected(health) > before + 100)  # noqa: B023
@@ -221,7 +132,7 @@ def test_a_push_beyond_all_measure_is_refused_and_nothing_diverges(graph):
         assert "external force" in health.value("simulation_node", "last_rejection")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert output.count("refused: ") <= 2 * count
+    assert output.count("refused: ") <= 2 * len(forces)
     assert "MuJoCo" not in output
 
 
@@ -295,12 +206,13 @@ def test_a_policy_that_is_killed_again_and_again_is_never_refused(graph):
         while time.monotonic() - start_s < 8.0 or first_kill_s is None:
             graph.spin_for(0.1)
             if all(robot.is_driven for robot in robots):
-                graph.spin_for(3.0)
+                graph.spin_for(1.5)
                 break
         assert not any("nodes called" in message for message in health.messages.values())
         for robot in robots:
             robot.kill_policy()
         first_kill_s = first_kill_s or time.monotonic()
+        graph.spin_for(2.5)
     for robot in robots:
         assert robot.rounds_driven >= 2
         robot.simulation.send_signal(signal.SIGINT)
@@ -434,3 +346,89 @@ def test_a_wrong_parameter_is_one_clear_line_and_a_failed_start(graph, capfd, pa
     output = "".join(capfd.readouterr())
     assert reason in output
     assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def running(shared_graph):
+    """A graph with a simulation that runs without commands, for tests that leave it running."""
+    shared_graph.start("simulation_node", {**RUN_FREE, "on_fall": "stay"})
+    return shared_graph
+
+
+def test_every_state_topic_comes_at_100_hz(running):
+    graph = running
+    topics = {
+        "joint_states": graph.listen(JointState, "joint_states", 100),
+        "odom": graph.listen(Odometry, "odom", 100),
+        "imu/data": graph.listen(Imu, "imu/data", 100),
+        "left_foot/wrench": graph.listen(WrenchStamped, "left_foot/wrench", 100),
+        "right_foot/wrench": graph.listen(WrenchStamped, "right_foot/wrench", 100),
+        "/tf": graph.listen(TFMessage, "/tf", 100),
+        "/clock": graph.listen(Clock, "/clock", 100),
+        "observation": graph.listen(Float64MultiArray, "observation", 100),
+    }
+    graph.spin_until(lambda: all(len(messages) >= 100 for messages in topics.values()))
+    for name in ("joint_states", "odom", "imu/data", "left_foot/wrench", "right_foot/wrench"):
+        assert set(np.diff(stamps(topics[name]))) == {10_000_000}, name
+    assert set(np.diff([conversions.from_time(m.clock) for m in topics["/clock"]])) == {10_000_000}
+
+
+def test_what_is_latched_describes_every_link(running):
+    graph = running
+    descriptions = graph.listen(String, "robot_description", LATCHED)
+    static = graph.listen(TFMessage, "/tf_static", LATCHED)
+    moving = graph.listen(TFMessage, "/tf", 100)
+    graph.spin_until(lambda: descriptions and static and moving)
+    robot = RobotModel()
+    assert descriptions[0].data == urdf(robot)
+    frames = {t.child_frame_id for t in [*static[0].transforms, *moving[0].transforms]}
+    assert frames == {*LinkTree(robot).links, "base_footprint"}
+
+
+def test_pause_step_resume_and_reset(running):
+    graph = running
+    states = graph.listen(JointState, "joint_states", 100)
+    odometry = graph.listen(Odometry, "odom", 100)
+    clock = graph.listen(Clock, "/clock", 100)
+    refused = graph.call(Trigger, "simulation/step", Trigger.Request())
+    assert not refused.success
+    assert "pause it first" in refused.message
+
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
+    graph.spin_for(0.3)
+    paused_ns = stamps(states)[-1]
+    for step in range(1, 4):
+        assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
+        graph.spin_until(lambda step=step: stamps(states)[-1] == paused_ns + step * 10_000_000)
+    again = graph.call(SetBool, "simulation/pause", SetBool.Request(data=True))
+    assert again.success
+    assert "already" in again.message
+
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=False)).success
+    graph.spin_until(lambda: stamps(states)[-1] > paused_ns + 1_500_000_000)
+    assert odometry[-1].pose.pose.position.z < 1.0  # without a policy it lies on the ground
+    assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
+    graph.spin_until(lambda: odometry[-1].pose.pose.position.z > 1.3)
+    times = [conversions.from_time(message.clock) for message in clock]
+    assert np.all(np.diff(times) >= 0)
+    assert np.all(np.diff(stamps(states)) >= 0)
+
+
+def test_a_push_through_external_wrench_moves_the_robot_and_ends(running):
+    graph = running
+    health = graph.health()
+    odometry = graph.listen(Odometry, "odom", 100)
+    publisher = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
+    assert graph.call(Trigger, "simulation/reset", Trigger.Request()).success
+    graph.spin_until(lambda: publisher.get_subscription_count() == 1 and odometry)
+    push = WrenchStamped()
+    push.header.frame_id = "torso"
+    push.wrench.force.y = 900.0  # more than friction can hold
+    while odometry[-1].pose.pose.position.y < 0.5:
+        publisher.publish(push)
+        graph.spin_for(0.02)
+    graph.spin_until(lambda: is_at_rest(odometry))
+    push.header.frame_id = "tail"
+    publisher.publish(push)
+    graph.spin_until(lambda: health.value("simulation_node", "rejected_messages") == "1")
+    assert "link 'tail' is not in the model" in health.value("simulation_node", "last_rejection")

@@ -240,6 +240,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def choose(page: Page, policy: str) -> None:
+    page.page.get_by_role("combobox", name="Policy").click()
+    page.page.get_by_role("option", name=policy).click()
+
+
+def test_a_taken_port_is_one_clear_line(graph):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = graph.start("viewer_node", {"port": port})
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"cannot use 127.0.0.1:{port}" in output
+    assert "Traceback" not in output
+
+
+def test_it_listens_on_this_machine_alone(graph):
+    health = graph.health()
+    port = free_port()
+    graph.start("viewer_node", {"port": port})
+    graph.spin_until(lambda: health.value("viewer_node", "url"), 20.0)
+    listening = [
+        line.split()[1]
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+    ]
+    assert listening == [f"0100007F:{port:04X}"]
+
+
 @pytest.fixture(scope="module")
 def started(shared_graph, browser) -> Iterator[Site]:
     """One site for all tests: its nodes take long to start."""
@@ -414,11 +445,6 @@ def test_another_policy_is_loaded_and_a_wrong_one_is_explained(site):
     site.until(lambda: "neither shipped nor a file" in page.health())
 
 
-def choose(page: Page, policy: str) -> None:
-    page.page.get_by_role("combobox", name="Policy").click()
-    page.page.get_by_role("option", name=policy).click()
-
-
 def test_a_silent_robot_is_reported(site):
     page = site.open()
     site.until(lambda: page.figure("Steps"))
@@ -429,29 +455,3 @@ def test_a_silent_robot_is_reported(site):
     finally:
         simulation.send_signal(signal.SIGCONT)
     site.until(lambda: "robot not seen" not in page.health())
-
-
-def test_a_taken_port_is_one_clear_line(graph):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        process = graph.start("viewer_node", {"port": port})
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert f"cannot use 127.0.0.1:{port}" in output
-    assert "Traceback" not in output
-
-
-def test_it_listens_on_this_machine_alone(graph):
-    health = graph.health()
-    port = free_port()
-    graph.start("viewer_node", {"port": port})
-    graph.spin_until(lambda: health.value("viewer_node", "url"), 20.0)
-    listening = [
-        line.split()[1]
-        for name in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
-    ]
-    assert listening == [f"0100007F:{port:04X}"]
