@@ -2,6 +2,7 @@
 """Imports point one way, the library needs no ROS, and every import is a declared dependency."""
 
 import ast
+import functools
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -44,6 +45,7 @@ def python_files(folder):
     return sorted((ROOT / PACKAGE / folder).rglob("*.py"))
 
 
+@functools.cache
 def imported(path):
     """Full names of all that a file imports, at its top or later."""
     names = set()
@@ -123,9 +125,13 @@ def normalised(requirement):
     return re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-").replace(".", "-")
 
 
+installed = functools.cache(packages_distributions)
+"""Top name of an import → the distributions that bring it."""
+
+
 def missing(paths, declared, ros):
     """The imports of files that no declared distribution and no declared ROS package brings."""
-    distributions = packages_distributions()
+    distributions = installed()
     return {
         name: str(path.relative_to(ROOT))
         for path in paths
