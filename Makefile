@@ -28,7 +28,7 @@ bench: base  ## measure the speed of the loop
 
 .PHONY: test
 test: all  ## run the test suite, two files at a time (JOBS=2); options: make test ARGS="-k observation"
-	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist loadfile $(COVERAGE) $(ARGS)
+	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist worksteal $(COVERAGE) $(ARGS)
 
 .PHONY: check
 check: COVERAGE = --cov --cov-report=term:skip-covered

@@ -91,23 +91,24 @@ def test_the_g1_walks_and_turns_as_commanded_and_stands_when_its_client_dies(gra
 
 
 @needs_g1
-def test_the_g1_stands_for_a_minute_twice_on_the_same_trajectory(graph):
-    def trajectory():
+def test_the_g1_stands_for_a_minute_and_again_on_the_same_trajectory(graph):
+    def trajectory(duration_s):
         states = graph.listen(JointState, "joint_states", DEPTH)
-        simulation = graph.start("simulation_node", {**G1, "duration": 60.0, "seed": 3})
+        simulation = graph.start("simulation_node", {**G1, "duration": duration_s, "seed": 3})
         graph.spin_until(lambda: graph.node.count_publishers("joint_states"))
         policy = graph.start("policy_node", G1)
         graph.spin_until(lambda: simulation.poll() is not None, 120.0)
         graph.spin_for(0.3)
         output, _ = simulation.communicate()
-        assert "3000 steps since the last reset" in output  # so it did not fall
+        steps = round(duration_s * 50)
+        assert f"{steps} steps since the last reset" in output  # so it did not fall
         policy.kill()
         policy.wait()
         return {seconds(m): np.array([m.position, m.velocity, m.effort]) for m in states}
 
-    first, second = trajectory(), trajectory()
+    first, second = trajectory(60.0), trajectory(15.0)
     common = first.keys() & second.keys()
-    assert len(common) >= 1500
+    assert len(common) >= 375
     for stamp in common:
         np.testing.assert_array_equal(first[stamp], second[stamp])
 
