@@ -5,8 +5,9 @@ PYTHON ?= python3
 SETUP = $(PYTHON) workspace/set_up.py $(if $(filter file,$(origin PYTHON)),--keep-python)
 IN_WORKSPACE = . install/setup.sh && exec
 BIN = .venv/bin
-# Test files run beside each other, each test on a ROS domain of its own.
-JOBS ?= 2
+# Tests run beside each other, each graph on a ROS domain of its own. Half of their time is waiting,
+# so three of them fill two cores.
+JOBS ?= 3
 
 # Another ROS 2 that is sourced in this shell must not leak into this one.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
@@ -27,7 +28,7 @@ bench: base  ## measure the speed of the loop
 	@$(IN_WORKSPACE) humanoid bench $(ARGS)
 
 .PHONY: test
-test: all  ## run the test suite, two files at a time (JOBS=2); options: make test ARGS="-k observation"
+test: all  ## run the test suite, three tests at a time (JOBS=3); options: make test ARGS="-k observation"
 	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist worksteal $(COVERAGE) $(ARGS)
 
 .PHONY: check

@@ -2,6 +2,7 @@
 """The size of nodes and functions, names without a second meaning, a licence in every file."""
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def python_files():
     return [*files, ROOT / "setup.py"]
 
 
+@functools.cache
 def parsed():
     return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in python_files()}
 
