@@ -66,6 +66,8 @@ class SimOptions(GraphOptions):
     config: str = "sim"
     """sim (100 Hz), humanoid_v4 (66.67 Hz, for CleanRL's published checkpoints), or a ROS
     parameter file."""
+    follow: bool = False
+    """Load the policy's file again whenever it changes: watch a training learn."""
     mode: Literal["realtime", "lockstep"] | None = None
     """realtime keeps wall time; lockstep waits for each command and runs as fast as it can."""
     real_time_factor: float | None = None
@@ -113,6 +115,8 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         simulation["seed"] = policy["seed"] = options.seed
     if options.policy:
         policy["policy"] = options.policy
+    if options.follow:
+        policy["follow"] = True
     if not options.clock:
         simulation["publish_clock"] = False
     observer: dict[str, Any] = {}
@@ -136,7 +140,7 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         observer_all = read_parameters(path, "observation_node", options.namespace)
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    robot = check_robots(everything)
+    robot = check_robots(everything).robot
     if stands_by_itself(robot, everything["policy_node"]):
         simulation.setdefault("hold_until_command", False)
     return nodes

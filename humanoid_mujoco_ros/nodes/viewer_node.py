@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import fit
-from humanoid_mujoco_ros.policy.config import VelocityConfig
+from humanoid_mujoco_ros.policy.config import VelocityMessageConfig
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
@@ -58,7 +58,7 @@ class ViewerNode(GuardedNode):
         robot = parameters.declare_robot(self)
         config = parameters.declare(self, ViewerConfig)
         spring = parameters.declare(self, SpringConfig)
-        stamped = parameters.declare(self, VelocityConfig).stamped_cmd_vel
+        stamped = parameters.declare(self, VelocityMessageConfig).stamped_cmd_vel
         joint_map = parameters.declare_joint_map(self, robot)
         self._posed = PosedModel(robot)
         self._board = DiagnosticsBoard(self.get_namespace(), ignore=self.get_name())

@@ -286,7 +286,8 @@ class PhysicsLoop(ABC):
             self._loop()
         except Exception as error:  # or the node would go on without a robot
             traceback.print_exc()
-            self._update(error=f"the simulation broke down: {type(error).__name__}: {error}")
+            text = " ".join(str(error).split())  # MuJoCo's have several lines
+            self._update(error=f"the simulation broke down: {type(error).__name__}: {text}")
         self._inbox.close()
         self._inbox.serve()
         for promise in self._unanswered():

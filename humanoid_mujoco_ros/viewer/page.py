@@ -61,7 +61,7 @@ class Page:
             config: Address and frame rate.
             spring: How hard the mouse pulls.
             posed: The robot; the caller keeps it up to date.
-            policies: Names of the shipped policies.
+            policies: Names of the policies that fit the robot.
             simulation: Carries out what people ask of the simulation.
             policy: Carries out what people ask of the policy.
 

@@ -66,7 +66,7 @@ class Panel:
         Args:
             server: Of the page.
             robot: Its joints and links.
-            policies: Names of the shipped policies.
+            policies: Names of the policies that fit the robot.
             scene: Switched by boxes.
             operations: Carry out what a person asks for.
             inbox: Takes it to the node's thread.
@@ -78,7 +78,7 @@ class Panel:
             show_share_button=False,
             brand_color=BRAND_COLOR,
         )
-        gui.set_panel_label("Humanoid")
+        gui.set_panel_label(robot.card.name.replace("_", " ").capitalize())
         self._health = gui.add_html("")
         self._tiles = gui.add_html("")
         # The folders from top to bottom.
