@@ -33,6 +33,8 @@ TOP = {"share", "subcommands"}
 """Files of the package's top that every folder may import."""
 WITHOUT_ROS = {*LIBRARY, "training", "viewer"}
 ROS_VARIABLES = re.compile(r"\b(AMENT|COLCON|ROS|RMW|RCUTILS|RCL|FASTDDS|FASTRTPS)_[A-Z_]+\b")
+MODULE = re.compile(rf"{PACKAGE}(\.(?!cli$)\w+)+")
+"""A module's full name; the command is started as a process, not imported."""
 OPTIONAL_ROS = {"interactive_markers", "simulation_interfaces"}
 """A ROS package that is used where it is installed, so that package.xml does not ask for it."""
 
@@ -47,7 +49,7 @@ def python_files(folder):
 
 @functools.cache
 def imported(path):
-    """Full names of all that a file imports, at its top or later."""
+    """Full names of all that a file imports, at its top, later, or by a text."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -55,6 +57,8 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and MODULE.fullmatch(str(node.value)):
+            names.add(node.value)  # for importlib
     return names
 
 

@@ -83,20 +83,14 @@ class Site:
         self._contexts.clear()
         self.until(lambda: self.clients == 0)
         self.set_parameter("simulation_node", "real_time_factor", SLOWLY)
-        self.graph.call(SetBool, "simulation/pause", SetBool.Request(data=False))
-        self.change_policy_node(Transition.TRANSITION_DEACTIVATE)
-        self.change_policy_node(Transition.TRANSITION_CLEANUP)
         self.set_parameter("policy_node", "policy", policy)
-        assert self.change_policy_node(Transition.TRANSITION_CONFIGURE)
-        assert self.change_policy_node(Transition.TRANSITION_ACTIVATE)
+        self.graph.call(SetBool, "simulation/pause", SetBool.Request(data=False))
+        activate = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+        self.graph.call(ChangeState, "policy_node/change_state", activate)
         assert self.graph.call(Trigger, "simulation/reset", Trigger.Request()).success
         self.odometry.clear()
         self.until(lambda: self.odometry and self.base[2] > 1.3)
         self.wrenches.clear()
-
-    def change_policy_node(self, transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.graph.call(ChangeState, "policy_node/change_state", request).success)
 
     def set_parameter(self, node: str, name: str, value: str | float) -> None:
         parameter = Parameter(name, value=value).to_parameter_msg()
