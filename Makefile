@@ -5,8 +5,8 @@ PYTHON ?= python3
 SETUP = $(PYTHON) workspace/set_up.py $(if $(filter file,$(origin PYTHON)),--keep-python)
 IN_WORKSPACE = . install/setup.sh && exec
 BIN = .venv/bin
-# Tests run beside each other, each graph on a ROS domain of its own. Half of their time is waiting,
-# so three of them fill two cores.
+# Test files run beside each other, each graph on a ROS domain of its own. Half of their time is
+# waiting, so three of them fill two cores.
 JOBS ?= 3
 
 # Another ROS 2 that is sourced in this shell must not leak into this one.
@@ -28,8 +28,8 @@ bench: base  ## measure the speed of the loop
 	@$(IN_WORKSPACE) humanoid bench $(ARGS)
 
 .PHONY: test
-test: all  ## run the test suite, three tests at a time (JOBS=3); options: make test ARGS="-k observation"
-	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist worksteal $(COVERAGE) $(ARGS)
+test: all  ## run the test suite, three files at a time (JOBS=3); options: make test ARGS="-k observation"
+	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
 .PHONY: check
 check: COVERAGE = --cov --cov-report=term:skip-covered

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ros_graph import Graph
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files of slow tests, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    processes = {item.path for item in items if item.get_closest_marker("processes")}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in processes))
+
+
 @pytest.fixture
 def graph() -> Iterator[Graph]:
     """A ROS graph of the test's own; skips the test where there is no ROS."""
