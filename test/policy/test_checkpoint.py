@@ -158,10 +158,7 @@ sys.modules["torch"] = None
 from pathlib import Path
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.policy.inference import Policy
-from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
-from humanoid_mujoco_ros.robot.card import load_card
 import numpy as np
 robot = RobotModel()
 print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)
