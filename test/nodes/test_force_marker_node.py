@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
+from following import follow
 from geometry_msgs.msg import WrenchStamped
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -202,16 +203,7 @@ class StillRobot:
 
         The target is in the body's frame; damping acts on the velocity relative to the base.
         """
-        s = self.state
-        self.posed.set_state(
-            s.base_position,
-            s.base_quaternion_wxyz,
-            s.base_linear_velocity,
-            s.base_angular_velocity,
-            s.joint_positions,
-            s.joint_velocities,
-            s.joint_efforts,
-        )
+        follow(self.posed, self.state)
         return carried_pull(self.posed, target, body)
 
     def home(self, body):
@@ -479,7 +471,7 @@ def test_a_second_client_takes_over_only_after_a_second(client, robot):
         graph.spin_for(0.1)
         return robot.pushes_with(robot.expected(second).wrench)
 
-    graph.spin_until(taken_over, 3.0)
+    graph.spin_until(taken_over)
     client.send(Feedback.MOUSE_UP)
     graph.spin_for(0.2)
     assert robot.pushes_with(robot.expected(second).wrench)
@@ -562,7 +554,7 @@ def test_the_menu_runs_the_simulation_and_the_policy(graph):
     def stamp():
         return conversions.from_time(states[-1].header.stamp)
 
-    graph.spin_until(lambda: states and stamp() > 50_000_000, 20.0)
+    graph.spin_until(lambda: states and stamp() > 50_000_000)
     client.select("Pause")
 
     def stands_still():
