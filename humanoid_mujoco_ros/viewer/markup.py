@@ -27,9 +27,9 @@ def tiles_html(readings: Readings) -> str:
     """The numbers, each in a tile."""
     tiles = (
         ("Height", number(readings.body_height_m, "{:.2f}"), "m"),
-        ("Forward", number(readings.forward_speed_m_s, "{:.2f}"), "m/s"),
+        ("Forward", number(readings.forward_speed_m_s, "{:z.2f}"), "m/s"),
         ("Steps", number(readings.step_count, "{:.0f}"), ""),
-        ("Return", number(readings.episode_return, "{:.0f}"), ""),
+        ("Return", number(readings.episode_return, "{:z.0f}"), ""),
         ("Control", number(readings.control_rate_hz, "{:.1f}"), "Hz"),
         ("Latency", number(readings.latency_ms, "{:.1f}"), "ms"),
         ("Real time", number(readings.real_time_factor, "{:.2f}"), "×"),

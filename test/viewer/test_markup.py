@@ -13,6 +13,11 @@ def test_a_figure_that_is_not_known_is_a_dash():
     assert tiles_html(Readings()).count("–") == 8
 
 
+def test_a_robot_that_stands_has_no_minus_before_its_speed():
+    assert "-0.00" not in tiles_html(Readings(forward_speed_m_s=-0.001))
+    assert "-0.01" in tiles_html(Readings(forward_speed_m_s=-0.01))
+
+
 def test_errors_come_before_warnings_and_a_few_of_them_are_enough():
     readings = Readings(
         errors=tuple(f"error {i}" for i in range(3)),
