@@ -79,8 +79,6 @@ def test_the_commands_of_a_document_work_one_after_the_other(graph, tmp_path, pa
     for arguments in commands(path):
         if any(argument.startswith("hf://") for argument in arguments):
             continue  # needs the internet
-        if arguments[:2] == ["bag", "verify"]:
-            continue  # beside other tests the recorder may miss a command; see test_verify
         if arguments[0] in ENDLESS:
             # The page has a port of its own on this machine, and tests of its own.
             arguments = [*arguments, *ENDLESS[arguments[0]], "--no-viewer"]

@@ -132,7 +132,7 @@ class _Player:
                 _complain(f"not published: {name}: {error}")
                 continue
             self._publishers[name] = node.create_publisher(
-                message_type, full_name, qos.to_publish(topic.qos)
+                message_type, full_name, qos.to_publish(full_name, topic.qos)
             )
         # Topics that were chosen without /clock still get a clock.
         has_clock = any(names[name] == _CLOCK for name in self._publishers)
@@ -173,7 +173,11 @@ class _Player:
 
     def _latched_before_start(self) -> Iterator[tuple[str, bytes]]:
         """What a latched publisher would still offer at the start."""
-        names = [name for name in self._publishers if qos.is_latched(self._bag.topics[name].qos)]
+        names = [
+            name
+            for name, publisher in self._publishers.items()
+            if qos.is_latched(publisher.topic_name, self._bag.topics[name].qos)
+        ]
         if self._start_ns > self._bag.start_ns:
             for name, _, data in self._bag.messages(names, stop_ns=self._start_ns):
                 yield name, data

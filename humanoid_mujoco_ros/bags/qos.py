@@ -15,6 +15,8 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 
+from humanoid_mujoco_ros.bags import topics
+
 QUEUE_DEPTH = 5000
 """Messages of one topic that may wait while the recorder or the disk is busy."""
 _PLAY_DEPTH = 1000
@@ -59,6 +61,18 @@ def is_met(requested: QoSProfile, offered: Sequence[QoSProfile]) -> bool:
     )
 
 
+def is_late(requested: QoSProfile, offered: Sequence[QoSProfile]) -> bool:
+    """Whether every publisher keeps messages, and a subscription does not ask for them.
+
+    Such a subscription hears only what is published once the publisher knows it, too.
+    """
+    return (
+        bool(offered)
+        and requested.durability != DurabilityPolicy.TRANSIENT_LOCAL
+        and request(offered).durability == DurabilityPolicy.TRANSIENT_LOCAL
+    )
+
+
 def to_bag(qos: QoSProfile) -> dict[str, Any]:
     """A profile as rosbag2 writes it (metadata version 9)."""
     return {
@@ -74,10 +88,10 @@ def to_bag(qos: QoSProfile) -> dict[str, Any]:
     }
 
 
-def to_publish(recorded: Sequence[Mapping[str, str]]) -> QoSProfile:
+def to_publish(name: str, recorded: Sequence[Mapping[str, str]]) -> QoSProfile:
     """The profile with which to play a topic, from the reliability and durability recorded."""
     reliable = all(qos.get("reliability") != "best_effort" for qos in recorded)
-    latched = is_latched(recorded)
+    latched = is_latched(name, recorded)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=_LATCHED_DEPTH if latched else _PLAY_DEPTH,
@@ -87,9 +101,14 @@ def to_publish(recorded: Sequence[Mapping[str, str]]) -> QoSProfile:
     )
 
 
-def is_latched(recorded: Sequence[Mapping[str, str]]) -> bool:
-    """Whether the topic's publishers latched their messages."""
-    return bool(recorded) and all(qos.get("durability") == "transient_local" for qos in recorded)
+def is_latched(name: str, recorded: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the last message of a topic holds until the next one comes.
+
+    In lockstep the streams of a robot are kept for late listeners as well; how many messages were
+    kept is not known of a publisher elsewhere.
+    """
+    keeps = bool(recorded) and all(qos.get("durability") == "transient_local" for qos in recorded)
+    return keeps and not topics.is_stream(name)
 
 
 def _duration(duration: Duration) -> dict[str, int]:

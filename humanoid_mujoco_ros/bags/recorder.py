@@ -141,17 +141,23 @@ class RecorderNode(GuardedNode):
         if self._use_sim_time and self.get_clock().now().nanoseconds == 0:
             return  # as rosbag2: nothing can be stamped before the first /clock
         for name in self._wanted - self._unusable:
-            publishers = self.get_publishers_info_by_topic(name)
-            type_name = publishers[0].topic_type if publishers else self._expected_types.get(name)
-            if type_name:
-                self._follow(name, type_name, [info.qos_profile for info in publishers])
+            self._follow(name)
         self._ask_for_parameters()
 
-    def _follow(self, name: str, type_name: str, offered: list[QoSProfile]) -> None:
+    def _follow(self, name: str) -> None:
         """Subscribes to a topic, again if its publishers turn out to be others than expected."""
+        publishers = self.get_publishers_info_by_topic(name)
+        type_name = publishers[0].topic_type if publishers else self._expected_types.get(name)
+        if not type_name:
+            return
+        offered = [info.qos_profile for info in publishers]
         subscription = self._subscriptions_by_topic.get(name)
         if subscription is not None:
-            is_expected = self._types[name] == type_name or self._writer.has_topic(name)
+            has_messages = self._writer.has_topic(name)
+            is_expected = has_messages or (
+                self._types[name] == type_name
+                and not qos.is_late(subscription.qos_profile, offered)
+            )
             if is_expected and qos.is_met(subscription.qos_profile, offered):
                 return
             self.destroy_subscription(subscription)
@@ -171,6 +177,10 @@ class RecorderNode(GuardedNode):
         def receive(data: bytes, info: dict[str, int]) -> None:
             if not self._writer.has_topic(name):
                 offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
+                if qos.is_late(profile, offered):
+                    # The publishers keep this message, and those before it that were missed.
+                    self._follow(name)
+                    return
                 profiles = [qos.to_bag(profile) for profile in offered or [profile]]
                 self._writer.add_topic(name, type_name, described, profiles)
             write(name, self._stamp(info), info["source_timestamp"], data)

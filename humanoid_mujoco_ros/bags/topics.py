@@ -30,6 +30,8 @@ RECORDED = {
 LATCHED = frozenset({"/tf_static", "robot_description", "/rosout"})
 """Kept by their publishers for whoever comes later (transient local)."""
 
+_STREAMS = tuple(f"/{name.lstrip('/')}" for name in RECORDED if name not in LATCHED)
+
 COMMANDS = (
     "effort_controller/commands",
     "position_controller/commands",
@@ -49,6 +51,11 @@ VIEWS = ("external_wrench", "force_marker/update", "force_marker/feedback")
 """Published by whoever looks at a robot."""
 
 JOINT_STATES = "joint_states"
+
+
+def is_stream(name: str) -> bool:
+    """Whether a full name is that of a robot's topic whose messages are events, not a state."""
+    return name.endswith(_STREAMS)
 
 
 def full_name(name: str, namespace: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 import numpy as np
@@ -14,14 +13,8 @@ from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.ros import conversions, peers
+from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.ros.topics import COMMANDS
-
-_LOCKSTEP_DEPTH = 1000
-"""Commands that wait for a slow recorder, which needs all of them to repeat the run."""
-
-
-_SETTLE_S = 0.5
-"""Discovery has two sides: a listener that the publisher knows may not know the publisher yet."""
 
 
 class CommandPublisher:
@@ -45,7 +38,6 @@ class CommandPublisher:
         self._node = node
         self._is_lockstep = mode == "lockstep"
         self._publisher: Publisher | None = None
-        self._open_since_s = 0.0
 
     def open(self) -> None:
         """Creates the publisher.
@@ -54,9 +46,8 @@ class CommandPublisher:
         A node without a policy has none: it would look like a second one that commands the joints.
         """
         if self._publisher is None:
-            depth = _LOCKSTEP_DEPTH if self._is_lockstep else 1
-            self._publisher = self._node.create_publisher(Float64MultiArray, self.topic, depth)
-            self._open_since_s = time.monotonic()
+            qos = stream(1, is_lockstep=self._is_lockstep)
+            self._publisher = self._node.create_publisher(Float64MultiArray, self.topic, qos)
 
     def send(self, commands: NDArray[np.float64] | None) -> None:
         """Publishes commands (n,) in the order of the topic; None: nothing."""
@@ -70,7 +61,5 @@ class CommandPublisher:
         matched: int = self._publisher.get_subscription_count()
         if not self._is_lockstep:
             return matched > 0
-        # A recorder that is connected earlier must not be taken for the simulation; one that is
-        # connected later would miss commands without which the run cannot be repeated.
-        has_settled = time.monotonic() - self._open_since_s >= _SETTLE_S
-        return has_settled and bool(peers.robots(self._node, self.topic))
+        # A recorder that is connected earlier must not be taken for the simulation.
+        return bool(peers.robots(self._node, self.topic))

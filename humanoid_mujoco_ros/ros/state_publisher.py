@@ -24,6 +24,7 @@ from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.robot.urdf import urdf
 from humanoid_mujoco_ros.ros import conversions, topics
+from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 _DEPTH = 100
@@ -84,23 +85,25 @@ class StatePublisher:
             tree, self._prefix, has_footprint=robot.base.is_free
         )
         self._layout = conversions.to_layout(observation_layout(robot))
-        self._joint_states = node.create_publisher(JointState, "joint_states", _DEPTH)
-        self._odom = node.create_publisher(Odometry, "odom", _DEPTH)
-        self._imu = node.create_publisher(Imu, "imu/data", _DEPTH)
+        qos = stream(_DEPTH, is_lockstep=is_lockstep)
+        newest = stream(1, is_lockstep=is_lockstep)
+        self._joint_states = node.create_publisher(JointState, "joint_states", qos)
+        self._odom = node.create_publisher(Odometry, "odom", qos)
+        self._imu = node.create_publisher(Imu, "imu/data", qos)
         self._feet = {
             side: (
                 self._prefix + foot,
-                node.create_publisher(WrenchStamped, f"{side}_foot/wrench", _DEPTH),
+                node.create_publisher(WrenchStamped, f"{side}_foot/wrench", qos),
             )
             for side, foot, _ in robot.foot_sensors
         }
-        self._tf = node.create_publisher(TFMessage, "/tf", _DEPTH)
+        self._tf = node.create_publisher(TFMessage, "/tf", qos)
         self._clock: Publisher | None = None
         if config.publish_clock:
-            self._clock = node.create_publisher(Clock, topics.CLOCK, 1)
+            self._clock = node.create_publisher(Clock, topics.CLOCK, newest)
         self._observation: Publisher | None = None
         if config.publish_observation:
-            self._observation = node.create_publisher(Float64MultiArray, topics.OBSERVATION, 1)
+            self._observation = node.create_publisher(Float64MultiArray, topics.OBSERVATION, newest)
         self._description = node.create_publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=urdf(robot, tree)))
         self._tf_static = node.create_publisher(TFMessage, "/tf_static", LATCHED)

@@ -17,6 +17,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
+from humanoid_mujoco_ros.bags import qos
 from humanoid_mujoco_ros.bags.command import PlayOptions, main
 from humanoid_mujoco_ros.bags.player import choose_topics
 from humanoid_mujoco_ros.bags.reader import open_bag
@@ -67,6 +68,16 @@ def test_a_name_is_published_as_ros_resolves_it(tmp_path):
     assert played["/{node}{ns}odom"] == "/player/odom"
     assert "/a b" not in played
     assert left_out == []
+
+
+def test_a_stream_that_was_kept_for_late_listeners_is_no_latched_state():
+    kept = [{"reliability": "reliable", "durability": "transient_local"}]
+    assert qos.is_latched("/tf_static", kept)
+    assert qos.is_latched("/map", kept)
+    assert qos.to_publish("/map", kept).durability == DurabilityPolicy.TRANSIENT_LOCAL
+    for name in ("/odom", "/robot2/odom", "/tf", "/robot2/effort_controller/commands"):
+        assert not qos.is_latched(name, kept)
+        assert qos.to_publish(name, kept).durability == DurabilityPolicy.VOLATILE
 
 
 def test_commands_in_disguise_reach_nobody(graph, tmp_path):

@@ -195,6 +195,25 @@ def test_only_the_topics_asked_for_in_a_namespace(graph, tmp_path):
         assert bag.message_count == 1
 
 
+def test_what_publishers_keep_is_recorded_from_the_first_message_on(graph, tmp_path):
+    health = graph.health()
+    recorder = start_recorder(graph, tmp_path / "run", "--topics", "joint_states")
+    graph.spin_until(lambda: "recorder" in health.levels)
+    # The recorder listens already, and expects a publisher that keeps nothing.
+    kept = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    states = graph.node.create_publisher(JointState, "joint_states", kept)
+    for i in range(1, 51):
+        states.publish(joint_state(i))
+    graph.spin_until(lambda: states.get_subscription_count())
+    for i in range(51, 101):
+        states.publish(joint_state(i))
+    graph.spin_until(lambda: int(health.value("recorder", "messages") or 0) >= 100)
+    finish(recorder)
+    with open_bag(tmp_path / "run") as bag:
+        numbers = [bag.decode(name, data).position[0] for name, _, data in bag.messages(bag.topics)]
+    assert numbers == list(range(1, 101))
+
+
 def test_a_topic_of_another_type_than_expected(graph, tmp_path):
     health = graph.health()
     recorder = start_recorder(graph, tmp_path / "run")

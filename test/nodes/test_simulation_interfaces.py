@@ -391,7 +391,6 @@ def test_the_services_of_std_srvs_do_the_same(simulator):
     assert simulator.state == PLAYING
 
 
-@pytest.mark.skip(reason="get_entity_state beside a policy in full lockstep may not answer: open")
 def test_in_lockstep_a_policy_answers_every_step_and_two_runs_are_the_same(graph):
     runs = []
     for _ in range(2):
