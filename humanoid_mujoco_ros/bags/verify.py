@@ -64,21 +64,30 @@ def verify(path: Path, namespace: str = "") -> Verdict:
         run = _read(bag, namespace)
         versions = bag.custom_data.get("versions", "unknown versions")
     try:
-        difference = _compare(path, parameters, run)
+        compared, difference = _compare(path, parameters, run)
     except (BagError, OSError, MemoryError):
         raise
     except Exception as error:  # the model and its parameters are the bag's, and so are the errors
         raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
+    remark = run.remark
+    if compared < len(run.times_ns):
+        remark = "the bag is cut off, and no command answers a later state"
+    if remark is not None:
+        remark = f"only the first {run.times_ns[compared - 1] * 1e-9:.2f} s: {remark}"
     return Verdict(
-        compared=len(run.times_ns),
+        compared=compared,
         recorded=run.recorded,
         difference=f"{difference}. Recorded with {versions}" if difference else None,
-        remark=run.remark,
+        remark=remark,
     )
 
 
-def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
-    """Simulates a run again and returns the first difference."""
+def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> tuple[int, str | None]:
+    """Simulates a run again.
+
+    Returns:
+        How many of its joint states were compared, and the first difference.
+    """
     robot = RobotModel(from_parameters(ModelConfig, parameters))
     simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
     loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
@@ -90,6 +99,10 @@ def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
     ticks = np.round(run.times_ns * 1e-9 / robot.control_period_s).astype(int)
     if ticks[0] < 1:
         raise BagError(f"{path} has a joint state with the stamp {run.times_ns[0]} ns")
+    if run.is_cut:  # each topic ends where its last message lay in the file
+        ticks = ticks[ticks <= len(run.commands) + 1]
+        if not len(ticks):
+            raise BagError(f"{path} is cut off before its first command")
     needed = int(ticks[-1]) - 1
     if len(run.commands) < needed:
         raise BagError(
@@ -103,7 +116,7 @@ def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> str | None:
     replayed = _simulate(simulation, loop_config, commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
-    return _difference(run, replayed[ticks - 1], robot.joints)
+    return len(ticks), _difference(run, replayed[ticks - 1], robot.joints)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
@@ -129,7 +142,10 @@ class _Run:
     """In the order of the topic's joints [N·m]."""
     recorded: int
     """Joint states in the whole bag."""
+    is_cut: bool
+    """Whether the end of the bag is missing."""
     remark: str | None
+    """Why it cannot be repeated from there on; None: it can."""
 
 
 def _read(bag: Bag, namespace: str) -> _Run:
@@ -170,9 +186,14 @@ def _read(bag: Bag, namespace: str) -> _Run:
         raise BagError(f"{bag.path} has no joint state before the first push")
     if len({value.shape for row in values for value in row}) > 1:
         raise BagError(f"{bag.path} has joint states of different sizes on {states}")
-    if remark is not None:
-        remark = f"only the first {times_ns[-1] * 1e-9:.2f} s: {remark}"
-    return _Run(np.array(times_ns), np.array(values), efforts, bag.topics[states].count, remark)
+    return _Run(
+        times_ns=np.array(times_ns),
+        values=np.array(values),
+        commands=efforts,
+        recorded=bag.topics[states].count,
+        is_cut=bool(bag.problems),
+        remark=remark,
+    )
 
 
 def _simulate(
@@ -209,7 +230,7 @@ def _simulate(
 
 def _difference(run: _Run, replayed: Float64Array, joints: tuple[str, ...]) -> str | None:
     """The first difference in plain words."""
-    same = run.values.view(np.uint64) == replayed.view(np.uint64)
+    same = run.values[: len(replayed)].view(np.uint64) == replayed.view(np.uint64)
     if same.all():
         return None
     row, field, joint = np.argwhere(~same)[0]

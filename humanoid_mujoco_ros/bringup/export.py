@@ -22,7 +22,7 @@ class ExportOptions:
     """Write a policy as an ONNX file, with what it reads and drives in the metadata."""
 
     policy: tyro.conf.Positional[str]
-    """A shipped policy (walk, balance), a file, or hf://owner/repo[@revision][/file]."""
+    """A shipped policy such as walk, a file, or hf://owner/repo[@revision][/file]."""
     file: tyro.conf.Positional[Path]
     """The ONNX file to write."""
     robot: str = "humanoid"

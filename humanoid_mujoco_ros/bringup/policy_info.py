@@ -25,7 +25,7 @@ class PolicyOptions:
     """Print what a policy is: joints, rate, input, action; and which robots it fits."""
 
     policy: tyro.conf.Positional[str]
-    """A shipped policy (walk, balance), one of config/policies, a file (.safetensors, CleanRL's,
+    """A shipped policy such as walk, one of config/policies, a file (.safetensors, CleanRL's,
     .onnx, or a card .yaml), or hf://owner/repo[@revision][/file]."""
     robot: str = ""
     """Check this robot alone: a name of `humanoid robots`, a card or an MJCF file."""

@@ -13,7 +13,7 @@ from geometry_msgs.msg import WrenchStamped
 from rclpy.clock import Clock, ClockType
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.policy import locate
+from humanoid_mujoco_ros.policy import fit
 from humanoid_mujoco_ros.policy.config import VelocityConfig
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
@@ -71,7 +71,7 @@ class ViewerNode(GuardedNode):
             config,
             spring,
             self._posed,
-            [*locate.shipped_policies(), *locate.named_cards()],
+            fit.fitting_names(robot),
             self._simulation,
             PolicyClient(self, self._caller),
         )

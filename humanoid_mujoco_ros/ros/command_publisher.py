@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,10 @@ from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.ros import conversions, peers
 from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.ros.topics import COMMANDS
+
+_SETTLE_S = 0.5
+"""Discovery has two sides: a robot that the publisher knows may not know the publisher yet, and
+would miss the first command, for which lockstep waits."""
 
 
 class CommandPublisher:
@@ -38,6 +43,7 @@ class CommandPublisher:
         self._node = node
         self._is_lockstep = mode == "lockstep"
         self._publisher: Publisher | None = None
+        self._open_since_s = 0.0
 
     def open(self) -> None:
         """Creates the publisher.
@@ -48,6 +54,7 @@ class CommandPublisher:
         if self._publisher is None:
             qos = stream(1, is_lockstep=self._is_lockstep)
             self._publisher = self._node.create_publisher(Float64MultiArray, self.topic, qos)
+            self._open_since_s = time.monotonic()
 
     def send(self, commands: NDArray[np.float64] | None) -> None:
         """Publishes commands (n,) in the order of the topic; None: nothing."""
@@ -62,4 +69,5 @@ class CommandPublisher:
         if not self._is_lockstep:
             return matched > 0
         # A recorder that is connected earlier must not be taken for the simulation.
-        return bool(peers.robots(self._node, self.topic))
+        has_settled = time.monotonic() - self._open_since_s >= _SETTLE_S
+        return has_settled and bool(peers.robots(self._node, self.topic))

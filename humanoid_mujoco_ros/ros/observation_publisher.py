@@ -7,7 +7,6 @@ from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.ros import peers
 from humanoid_mujoco_ros.ros.guard import GuardedNode
-from humanoid_mujoco_ros.ros.stream_qos import stream
 from humanoid_mujoco_ros.ros.topics import OBSERVATION
 
 _RETRY_PERIOD_S = 0.02
@@ -16,12 +15,9 @@ _RETRY_PERIOD_S = 0.02
 class ObservationPublisher:
     """Publishes observations in real time: a new one comes soon."""
 
-    _is_lockstep = False
-
     def __init__(self, node: GuardedNode) -> None:
         """Publishes for `node`."""
-        qos = stream(1, is_lockstep=self._is_lockstep)
-        self._publisher = node.create_publisher(Float64MultiArray, OBSERVATION, qos)
+        self._publisher = node.create_publisher(Float64MultiArray, OBSERVATION, 1)
 
     def ask(self, message: Float64MultiArray) -> None:
         """Publishes an observation."""
@@ -36,8 +32,6 @@ class LockstepObservationPublisher(ObservationPublisher):
 
     A policy that appears while an observation is unanswered is asked too.
     """
-
-    _is_lockstep = True
 
     def __init__(self, node: GuardedNode, commands: str) -> None:
         """Publishes for `node`, and sees through it the policies that publish `commands`."""

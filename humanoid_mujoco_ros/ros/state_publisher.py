@@ -103,7 +103,8 @@ class StatePublisher:
             self._clock = node.create_publisher(Clock, topics.CLOCK, newest)
         self._observation: Publisher | None = None
         if config.publish_observation:
-            self._observation = node.create_publisher(Float64MultiArray, topics.OBSERVATION, newest)
+            # Older ones, kept for a policy that was killed, would keep the next policy waiting.
+            self._observation = node.create_publisher(Float64MultiArray, topics.OBSERVATION, 1)
         self._description = node.create_publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=urdf(robot, tree)))
         self._tf_static = node.create_publisher(TFMessage, "/tf_static", LATCHED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS of what is published at every control tick."""
+"""QoS of states and commands, of which one is published at every control tick."""
 
 from __future__ import annotations
 

@@ -33,6 +33,8 @@ class LockstepLoop(PhysicsLoop):
         """Prepares the loop; see PhysicsLoop."""
         super().__init__(simulation, config, on_state, policies)
         self._asked: Peers = frozenset()
+        self._waits_since_s: float | None = None
+        self._looked_at_s = 0.0
         self._changes: list[tuple[Callable[[], None], Future[bool]]] = []
 
     # What follows runs in the loop's thread.
@@ -42,6 +44,7 @@ class LockstepLoop(PhysicsLoop):
         while not self._inbox.is_closed and not self._is_over():
             self._inbox.serve()
             if self._status.paused and not self._steps and not self._changes:
+                self._waits_since_s = None
                 self._inbox.wait(_POLL_S)
             elif self._wait_for_answer():
                 self._answer()
@@ -60,6 +63,7 @@ class LockstepLoop(PhysicsLoop):
         for action, done in changes:
             self._apply(action, done)
         self._publish(ask=ask)
+        self._waits_since_s = None
 
     def _unanswered(self) -> list[Future[bool]]:
         changes, self._changes = self._changes, []
@@ -93,19 +97,18 @@ class LockstepLoop(PhysicsLoop):
         Returns:
             Whether the command is there. False after a timeout, or when a request is to be served.
         """
-        deadline_s = time.monotonic() + self._config.lockstep_timeout_s
+        if self._waits_since_s is None:
+            self._waits_since_s = time.monotonic()
         while not self._inbox.is_closed:
             if self._inbox.wait_for_answer(_POLL_S):
+                self._waits_since_s = None
                 self._update(error=None)
                 return True
-            if self._inbox.has_requests:
-                return False
-            policies = self._policies()
-            newcomers, self._asked = policies - self._asked, policies
-            if newcomers:
-                self._publish(ask=True)
-                deadline_s = time.monotonic() + self._config.lockstep_timeout_s
-            elif time.monotonic() > deadline_s:
+            # First, since requests may come without a pause.
+            if self._asks_newcomers():
+                self._waits_since_s = time.monotonic()
+            elif time.monotonic() > self._waits_since_s + self._config.lockstep_timeout_s:
+                self._waits_since_s = None
                 self._update(
                     watchdog="waiting" if self._inbox.command is None else "timeout",
                     error="lockstep: no command answered the observation within "
@@ -113,4 +116,18 @@ class LockstepLoop(PhysicsLoop):
                 )
                 self._give_up()
                 return False
+            if self._inbox.has_requests:
+                return False
         return False
+
+    def _asks_newcomers(self) -> bool:
+        """Asks policies that appeared since the last look, and says whether there are any."""
+        now_s = time.monotonic()
+        if now_s < self._looked_at_s + _POLL_S / 2:
+            return False
+        self._looked_at_s = now_s
+        policies = self._policies()
+        newcomers, self._asked = policies - self._asked, policies
+        if newcomers:
+            self._publish(ask=True)
+        return bool(newcomers)

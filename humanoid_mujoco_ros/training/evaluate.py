@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
-from humanoid_mujoco_ros.policy import fit, locate, observation, policy_file
+from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
-from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.gymnasium_robots import Environment
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
+from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.training import steer_battery, tables
+from humanoid_mujoco_ros.training import gymnasium_battery, steer_battery, tables
+from humanoid_mujoco_ros.training.gymnasium_battery import GymnasiumError
 from humanoid_mujoco_ros.training.trial import (
     PUSH_S,
     Conditions,
@@ -29,11 +31,9 @@ from humanoid_mujoco_ros.training.trial import (
     PosedObserver,
     Report,
     Trial,
-    reads_contact_forces,
     run_trial,
 )
 
-HUMANOID_V4_STEPS = 1000
 PUSH_AT_S = (3.0, 5.0)
 """When a push comes, uniformly: the robot has found its gait."""
 EPISODE_S = 15.0
@@ -49,9 +49,10 @@ class EvaluateOptions:
     """What to evaluate, on which batteries."""
 
     policies: tyro.conf.Positional[tuple[str, ...]]
-    """Shipped policies (walk, balance), files, or hf://owner/repo; several are compared."""
-    battery: Literal["all", "humanoid_v4", "episodes", "pushes", "steer"] = "all"
-    """humanoid_v4: Gymnasium's environment at its own 66.67 Hz, mean return of 1,000 steps.
+    """Shipped policies such as walk, files, or hf://owner/repo; several are compared."""
+    battery: Literal["all", "gymnasium", "episodes", "pushes", "steer"] = "all"
+    """gymnasium: Gymnasium's environment of the policy's robot at its own rate, mean return of
+    whole episodes; policies for ant, half_cheetah, hopper and walker2d have this battery alone.
     episodes: at 100 Hz, 15 s episodes as they are and with each command one control period late,
     and 10-minute episodes. pushes: at 100 Hz, 0.2 s on the torso from random headings; survived
     if still up 6 s later. A robot has fallen when its torso leaves 1 to 2 m, as in Humanoid-v4;
@@ -59,7 +60,7 @@ class EvaluateOptions:
     policies that follow velocity commands, which have this battery alone: falls and errors under
     commands redrawn every 5 s, late commands, drift, stopping, pushes; each with its bar."""
     episodes: int = 100
-    """Episodes of humanoid_v4 and of 15 s."""
+    """Episodes of gymnasium and of 15 s."""
     long_episodes: int = 10
     """Episodes of 10 minutes; 0: none."""
     pushes: int = 200
@@ -76,73 +77,14 @@ class EvaluateOptions:
     """Draw actions from the Gaussian, as CleanRL's evaluation does, instead of its mean."""
     seed: int = 0
     """Seed of the initial states, the pushes and the drawn actions."""
+    robot: str = ""
+    """Name of a robot card, or a YAML card or MJCF file; default: the robot of each policy."""
     model: str = ""
-    """MJCF file of another robot; default: Gymnasium's humanoid."""
+    """MJCF file that replaces the robot's."""
     threads: int = 0
     """Threads of the physics; 0: one for each core."""
     output: Path | None = None
     """Directory for the numbers (JSON) and the polar picture of the pushes (PNG)."""
-
-
-def humanoid_v4(
-    checkpoint: Checkpoint,
-    robot: RobotModel,
-    options: EvaluateOptions,
-    report: Report = lambda share: None,
-) -> dict[str, float]:
-    """Returns and lengths of `options.episodes` of gymnasium.make("Humanoid-v4").
-
-    Raises:
-        EvaluationError: Gymnasium cannot make it.
-    """
-    environment = _gymnasium_humanoid_v4()
-    contact = observation.block(robot.mj, "cfrc_ext").slice
-    masks = not reads_contact_forces(checkpoint, robot)
-    policy = Policy(
-        checkpoint, robot, sample=options.sample, seed=options.seed, rate_tolerance=np.inf
-    )
-    returns, lengths, speeds = [], [], []
-    for episode in range(options.episodes):
-        observed, _ = environment.reset(seed=options.seed if episode == 0 else None)
-        total, length, done = 0.0, 0, False
-        info: dict[str, Any] = {"x_position": 0.0}
-        while not done:
-            if masks:
-                observed[contact] = 0.0
-            observed, reward, terminated, truncated, info = environment.step(
-                policy.controls(observed)
-            )
-            total += float(reward)
-            length += 1
-            done = terminated or truncated
-        returns.append(total)
-        lengths.append(length)
-        speeds.append(float(info["x_position"]) / (length * environment.unwrapped.dt))
-        report((episode + 1) / options.episodes)
-    environment.close()
-    return {
-        "return_mean": float(np.mean(returns)),
-        "return_std": float(np.std(returns)),
-        "return_min": float(np.min(returns)),
-        "length_mean": float(np.mean(lengths)),
-        "falls": int(np.sum(np.array(lengths) < HUMANOID_V4_STEPS)),
-        "episodes": options.episodes,
-        "speed_m_s": float(np.mean(speeds)),
-    }
-
-
-def _gymnasium_humanoid_v4() -> Any:
-    try:
-        import gymnasium
-    except ImportError as error:
-        raise EvaluationError("this battery needs gymnasium: pip install gymnasium") from error
-    try:
-        gymnasium.logger.min_level = gymnasium.logger.ERROR  # "Humanoid-v4 is out of date"
-        return gymnasium.make("Humanoid-v4")
-    except Exception as error:  # a dependency of Gymnasium is missing; it says which
-        raise EvaluationError(
-            f"Gymnasium cannot make Humanoid-v4 (it needs mujoco, imageio, packaging): {error}"
-        ) from error
 
 
 def summarise(outcome: Outcome, duration_s: float) -> dict[str, float]:
@@ -162,24 +104,38 @@ def summarise(outcome: Outcome, duration_s: float) -> dict[str, float]:
 
 
 def evaluate(
-    name: str, policy: Checkpoint | TermPolicy, options: EvaluateOptions, progress: Progress
+    name: str,
+    policy: Checkpoint | TermPolicy,
+    robot: RobotModel,
+    options: EvaluateOptions,
+    progress: Progress,
 ) -> dict[str, Any]:
     """All batteries that `options` ask for."""
-    robot = RobotModel(ModelConfig(model=options.model))
     result: dict[str, Any] = {"policy": name}
     if isinstance(policy, TermPolicy):
         return {**result, "steer": _steer(name, robot, policy, options, progress)}
     checkpoint = policy
     chosen = options.battery
-    observer = PosedObserver(robot) if options.observation == "shadow" else None
-    conditions = Conditions(options.seed, options.threads, options.sample, observer)
 
     def job(label: str) -> Report:
         task = progress.add_task(f"{name}: {label}", total=1.0)
         return lambda share: progress.update(task, completed=share)
 
-    if chosen in ("all", "humanoid_v4") and not options.model:
-        result["humanoid_v4"] = humanoid_v4(checkpoint, robot, options, job("Humanoid-v4"))
+    environment = gymnasium_battery.environment_of(checkpoint)
+    if environment is not None and chosen in ("all", "gymnasium") and not options.model:
+        result["gymnasium"] = gymnasium_battery.evaluate(
+            environment,
+            checkpoint,
+            robot,
+            options.episodes,
+            options.seed,
+            job(environment.name),
+            sample=options.sample,
+        )
+    if not has_humanoid_v4(robot):
+        return result
+    observer = PosedObserver(robot) if options.observation == "shadow" else None
+    conditions = Conditions(options.seed, options.threads, options.sample, observer)
     if chosen in ("all", "episodes"):
         rows = {}
         for label, n, duration_s, delay in (
@@ -257,28 +213,53 @@ def _summarise_pushes(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy]]:
-    """The policies by name, each checked against the robot."""
+def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy, RobotModel]]:
+    """The policies by name, each with the robot that it is checked against."""
     if not options.policies:
         raise EvaluationError("name at least one policy, such as walk")
     if min(options.episodes, options.pushes) < 1 or options.long_episodes < 0:
         raise EvaluationError("--episodes and --pushes must be at least 1")
-    robot = RobotModel(ModelConfig(model=options.model))
-    loaded = [(name, policy_file.load(locate.find(name), robot)) for name in options.policies]
-    for name, policy in loaded:
-        follows = isinstance(policy, TermPolicy) and policy.card.takes_commands
-        if options.battery not in ("all", "steer") and follows:
-            raise EvaluationError(f"{name} follows commands: its battery is steer")
-        if not follows and (options.battery == "steer" or isinstance(policy, TermPolicy)):
-            raise EvaluationError(f"{name} follows no commands: it has no battery steer")
-        try:
-            if isinstance(policy, TermPolicy):
-                fit.check_fits(policy, robot)
-            else:
-                policy.check_fits(robot, rate_tolerance=np.inf)
-        except CheckpointError as error:
-            raise CheckpointError(f"{name}: {error}") from None
+    if options.battery == "gymnasium" and options.model:
+        raise EvaluationError("--battery gymnasium has Gymnasium's own models: leave out --model")
+    config = ModelConfig(model=options.model)
+    default = RobotModel(replace(config, robot=options.robot) if options.robot else config)
+    loaded = []
+    for name in options.policies:
+        policy, robot = policy_file.load(locate.find(name), default), default
+        environment = _environment_of(policy)
+        if environment and environment.robot != robot.name and not (options.robot or options.model):
+            robot = RobotModel(ModelConfig(robot=environment.robot))
+        _check(name, policy, robot, options.battery)
+        loaded.append((name, policy, robot))
     return loaded
+
+
+def _environment_of(policy: Checkpoint | TermPolicy) -> Environment | None:
+    if isinstance(policy, TermPolicy):
+        return None
+    return gymnasium_battery.environment_of(policy)
+
+
+def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, battery: str) -> None:
+    """Checks that a policy fits its robot and has the battery."""
+    follows = isinstance(policy, TermPolicy) and policy.card.takes_commands
+    if battery not in ("all", "steer") and follows:
+        raise EvaluationError(f"{name} follows commands: its battery is steer")
+    if not follows and (battery == "steer" or isinstance(policy, TermPolicy)):
+        raise EvaluationError(f"{name} follows no commands: it has no battery steer")
+    try:
+        if isinstance(policy, TermPolicy):
+            fit.check_fits(policy, robot)
+        else:
+            policy.check_fits(robot, rate_tolerance=np.inf)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from None
+    if battery in ("episodes", "pushes") and not has_humanoid_v4(robot):
+        raise EvaluationError(f"{name} drives '{robot.name}': its battery is gymnasium")
+    if battery == "gymnasium" and _environment_of(policy) is None:
+        raise EvaluationError(
+            f"{name} drives '{robot.name}', of which Gymnasium has no environment"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -300,8 +281,8 @@ def run(options: EvaluateOptions) -> int:
         loaded = _load(options)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
-            results = [evaluate(name, loaded_, options, progress) for name, loaded_ in loaded]
-    except (CheckpointError, EvaluationError, ModelError) as error:
+            results = [evaluate(*one, options, progress) for one in loaded]
+    except (CheckpointError, EvaluationError, GymnasiumError, ModelError) as error:
         print(f"humanoid evaluate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

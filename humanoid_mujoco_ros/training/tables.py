@@ -22,9 +22,9 @@ Result = Mapping[str, Any]
 Column = tuple[str, Callable[[Mapping[str, Any]], str]]
 """Title of a column, and what it shows of a row."""
 
-HUMANOID_V4_COLUMNS: tuple[Column, ...] = (
-    ("return", lambda v: f"{v['return_mean']:,.1f}"),
-    ("std", lambda v: f"{v['return_std']:,.1f}"),
+GYMNASIUM_COLUMNS: tuple[Column, ...] = (
+    ("environment", lambda v: v["environment"]),
+    ("return", lambda v: f"{v['return_mean']:,.1f} ± {v['return_std']:,.1f}"),
     ("min", lambda v: f"{v['return_min']:,.1f}"),
     ("length", lambda v: f"{v['length_mean']:.1f}"),
     ("falls", lambda v: f"{v['falls']}/{v['episodes']}"),
@@ -51,9 +51,9 @@ def show(results: Sequence[Result], console: Console, *, posed: bool) -> None:
         posed: The policies read the posed model's observation.
     """
     seen = ", observed through the posed model" if posed else ""
-    v4 = [(r["policy"], r["humanoid_v4"]) for r in results if "humanoid_v4" in r]
-    title = "Humanoid-v4 (Gymnasium, 66.67 Hz, at most 1,000 steps)"
-    _print_table(console, title, HUMANOID_V4_COLUMNS, v4)
+    returns = [(r["policy"], r["gymnasium"]) for r in results if "gymnasium" in r]
+    title = "Gymnasium (at most 1,000 steps)"
+    _print_table(console, title, GYMNASIUM_COLUMNS, returns)
     episodes = [
         (r["policy"], {"label": label, **row})
         for r in results

@@ -88,5 +88,7 @@ def _join(work: Callable[[Team], None], meeting: str, rank: int, size: int) -> N
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     try:
         work(Team(rank, size))
+        # A process that leaves while another still talks to it is ended by gloo's own threads.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -273,7 +273,7 @@ def test_a_page_that_hangs_loses_the_robot_and_slows_nobody(site):
     expect_the_force_to_end(site)
     steps = watching.figure("Steps")
     site.until(lambda: watching.figure("Steps") > steps + 50)
-    assert float(site.health.value("viewer_node", "frames")) > 20
+    assert float(site.health.value("viewer_node", "frames")) > 5
 
 
 def expect_the_force_to_end(site: Site) -> None:

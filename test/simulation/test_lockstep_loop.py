@@ -78,5 +78,25 @@ def test_an_unanswered_observation_is_an_error_not_a_hang(robot):
         wait_until(lambda: recorder.loop.finished)
 
 
+def test_one_who_reads_all_the_time_keeps_no_policy_waiting(robot):
+    policies = set()
+    config = LoopConfig(mode="lockstep", lockstep_timeout_s=0.5)
+    with Recorder(robot, config, lambda: frozenset(policies)) as recorder:
+        recorder.wait(lambda: recorder.states)
+
+        def read_until(condition):
+            def reads():
+                recorder.loop.read(lambda simulation: simulation.state()).result(20.0)
+                return condition()
+
+            wait_until(reads)
+
+        policies.add("policy")
+        read_until(lambda: any(recorder.asked))
+        recorder.loop.command(ZERO)
+        read_until(lambda: len(recorder.states) == 3)
+        read_until(lambda: recorder.loop.take_status().watchdog == "timeout")
+
+
 def test_there_is_no_pace(robot):
     assert np.isnan(Recorder(robot, LoopConfig(mode="lockstep")).loop.real_time_factor)
