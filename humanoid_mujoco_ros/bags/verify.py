@@ -21,7 +21,9 @@ from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 _NODE = "simulation_node"
 _TIMEOUT_S = 10.0
@@ -216,9 +218,10 @@ def _simulate(
         if answer is None:
             done.set()
         else:
-            loop.command(answer)
+            loop.ports[0].command(answer)
 
-    loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
+    world = World([Member("", simulation)])
+    loop = LockstepLoop(world, config, [Listener(on_state, lambda: frozenset({"recording"}))])
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1

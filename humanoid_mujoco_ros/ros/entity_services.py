@@ -41,7 +41,7 @@ from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.service_result import Refusal, answer
 from humanoid_mujoco_ros.simulation.extent import extent
-from humanoid_mujoco_ros.simulation.physics_loop import PhysicsLoop
+from humanoid_mujoco_ros.simulation.robot_port import RobotPort
 from humanoid_mujoco_ros.simulation.simulation import BaseMotion, Simulation
 from humanoid_mujoco_ros.simulation.start import WORLD_LIMIT_M, keyframes
 
@@ -70,18 +70,18 @@ Settled = Callable[[Future[Any]], Awaitable[Any]]
 class EntityServices:
     """The robot as the one entity of the world, under the name of its card."""
 
-    def __init__(self, node: GuardedNode, loop: PhysicsLoop, prefix: str, settled: Settled) -> None:
+    def __init__(self, node: GuardedNode, port: RobotPort, prefix: str, settled: Settled) -> None:
         """Creates the services.
 
         Args:
             node: Owns the services.
-            loop: The loop that they speak to.
+            port: The robot in its loop.
             prefix: Goes before every frame's name.
             settled: Waits for an answer of the physics thread.
         """
-        self._loop = loop
-        self._robot = loop.robot
-        self._name = loop.robot.card.name
+        self._port = port
+        self._robot = port.robot
+        self._name = port.robot.card.name
         self._frames = (prefix + ODOM_FRAME, WORLD_FRAME, "")
         self._settled = settled
         for name, service_type, callback in (
@@ -131,7 +131,7 @@ class EntityServices:
             )
         motion = _motion(request.state)
         try:
-            await self._settled(self._loop.place_base(motion))
+            await self._settled(self._port.place_base(motion))
         except ValueError as error:
             raise Refusal(SetEntityState.Response.INVALID_POSE, str(error)) from error
         return answer(response)
@@ -154,7 +154,7 @@ class EntityServices:
     ) -> GetEntityBounds.Response:
         """Tells how much room an entity takes now, in base_link."""
         self._check_name(request.entity)
-        state = await self._settled(self._loop.read(Simulation.state))
+        state = await self._settled(self._port.read(Simulation.state))
         lower, upper = extent(self._robot, state.qpos, in_base=True)
         response.bounds.type = Bounds.TYPE_BOX
         response.bounds.points = [conversions.to_vector3(upper), conversions.to_vector3(lower)]
@@ -164,7 +164,7 @@ class EntityServices:
         self, request: GetNamedPoses.Request, response: GetNamedPoses.Response
     ) -> GetNamedPoses.Response:
         """Lists where the base is at the start of an episode and in the model's keyframes."""
-        start = await self._settled(self._loop.read(lambda simulation: simulation.start_qpos))
+        start = await self._settled(self._port.read(lambda simulation: simulation.start_qpos))
         known = [("start", "where an episode starts", "start", start)]
         known += [
             (name, f"keyframe of {self._robot.name}", "keyframe", qpos)
@@ -199,13 +199,13 @@ class EntityServices:
         matches &= _matches_tags(filters.tags, self._tags())
         overlaps = _overlap(filters.bounds)
         if overlaps is not None and matches:
-            state = await self._settled(self._loop.read(Simulation.state))
+            state = await self._settled(self._port.read(Simulation.state))
             matches = overlaps(*extent(self._robot, state.qpos))
         return [self._name] if matches else []
 
     async def _state(self) -> EntityState:
         state, (linear, angular) = await self._settled(
-            self._loop.read(lambda simulation: (simulation.state(), simulation.base_acceleration()))
+            self._port.read(lambda simulation: (simulation.state(), simulation.base_acceleration()))
         )
         message, to_world = EntityState(), state.base_quaternion_wxyz
         message.header.stamp = conversions.to_time(state.time_ns)

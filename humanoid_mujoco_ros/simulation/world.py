@@ -28,7 +28,7 @@ class Member:
     """A robot of a world."""
 
     name: str
-    """Its name, which no other has; empty for the one robot of an unnamed world."""
+    """Its name, which no other has; empty for a robot that is alone."""
     simulation: Simulation
     placement: Placement = field(default_factory=Placement)
     """Where its odom frame lies."""
