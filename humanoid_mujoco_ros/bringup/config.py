@@ -23,6 +23,7 @@ _NODE_CONFIGS = {
         "robot.model:ModelConfig",
         "simulation.simulation:SimulationConfig",
         "simulation.physics_loop:LoopConfig",
+        "simulation.robot_spec:WorldConfig",
         "ros.state_publisher:InterfaceConfig",
         "ros.shared_config:FramesConfig",
     ),

@@ -4,19 +4,32 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 
-from humanoid_mujoco_ros.ros import parameters, runtime
+from tf2_msgs.msg import TFMessage
+
+from humanoid_mujoco_ros.robot.model import ODOM_FRAME
+from humanoid_mujoco_ros.ros import conversions, parameters, runtime
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.loop_control import LoopControl
+from humanoid_mujoco_ros.ros.robot_node import robot_nodes
 from humanoid_mujoco_ros.ros.simulated_robot import SimulatedRobot
+from humanoid_mujoco_ros.ros.state_publisher import LATCHED
+from humanoid_mujoco_ros.ros.topics import WORLD_FRAME
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec, WorldConfig, parse_robots
 from humanoid_mujoco_ros.simulation.world import Member, World
 
 
 class SimulationNode(GuardedNode):
     """Steps the simulation and publishes what a robot would.
+
+    With the parameter `robots` there are several in one world. Each then has a node of this name,
+    with all that follows, in its own namespace; /clock comes once. This node has the services, of
+    which simulation/reset is for all robots, and the parameter real_time_factor.
 
     Publishes (every control tick): joint_states, odom, imu/data, left_foot/wrench,
     right_foot/wrench, /tf, /clock, observation. Latched: robot_description, /tf_static. Every
@@ -40,25 +53,50 @@ class SimulationNode(GuardedNode):
         super().__init__("simulation_node")
         self.exit_status = 0
         self.is_done = False
+        self._ending = threading.Lock()
         config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
-        self._robot = SimulatedRobot(self, config)
-        world = World([Member("", self._robot.simulation)])
+        specs = parse_robots(parameters.declare(self, WorldConfig).robots)
+        owners = robot_nodes(self, specs) if specs else [self]
+        self._robots = [SimulatedRobot(owner, config) for owner in owners]
+        self._running = len(self._robots)
+        world = World(
+            [
+                Member(spec.name, robot.simulation, spec.placement)
+                for spec, robot in zip(specs or [RobotSpec("")], self._robots, strict=True)
+            ]
+        )
         loop = LockstepLoop if config.mode == "lockstep" else RealTimeLoop
-        self._loop = loop(world, config, [self._robot.listener])
-        self._robot.connect(self._loop, self._loop.ports[0])
+        self._loop = loop(world, config, [robot.listener for robot in self._robots])
+        if specs:
+            self._control = LoopControl(self, self._loop, self._loop.reset)
+            self._publish_placements(specs)
+        for robot, port in zip(self._robots, self._loop.ports, strict=True):
+            robot.connect(self._loop, port)
         self._loop.start()
-        self._robot.start(self._on_end)
+        for robot in self._robots:
+            robot.start(self._on_end)
 
     def destroy_node(self) -> None:
         """Stops the physics, then the node."""
-        self._robot.close()
+        for robot in self._robots:
+            robot.close()
         self._loop.stop()
-        self._robot.join()
+        for robot in self._robots:
+            robot.join()
         super().destroy_node()
 
+    def _publish_placements(self, specs: Sequence[RobotSpec]) -> None:
+        prefix = self.get_parameter("frame_prefix").value
+        places = {f"{prefix}{spec.name}/{ODOM_FRAME}": spec.placement for spec in specs}
+        self._tf_static = self.create_publisher(TFMessage, "/tf_static", LATCHED)
+        self._tf_static.publish(conversions.to_placements(f"{prefix}{WORLD_FRAME}", places))
+
     def _on_end(self, error: str | None) -> None:
-        self.exit_status = 0 if error is None else 1
-        self.is_done = True
+        """A robot's last state is published: the loop has ended by itself."""
+        with self._ending:
+            self.exit_status = 0 if error is None else 1
+            self._running -= 1
+            self.is_done = not self._running
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.service_result import Refusal, answer
+from humanoid_mujoco_ros.ros.topics import WORLD_FRAME
 from humanoid_mujoco_ros.simulation.extent import extent
 from humanoid_mujoco_ros.simulation.robot_port import RobotPort
 from humanoid_mujoco_ros.simulation.simulation import BaseMotion, Simulation
@@ -55,7 +56,6 @@ FEATURES = (
     SimulatorFeatures.ENTITY_STATE_SETTING,
     SimulatorFeatures.ENTITY_INFO_GETTING,
 )
-WORLD_FRAME = "world"
 _LARGEST_SPEED = 100.0
 """Of a base that is set in motion [m/s, rad/s]."""
 _LONGEST_FILTER = 64
@@ -82,7 +82,9 @@ class EntityServices:
         self._port = port
         self._robot = port.robot
         self._name = port.robot.card.name
-        self._frames = (prefix + ODOM_FRAME, WORLD_FRAME, "")
+        self._frames = [prefix + ODOM_FRAME]
+        if not port.name:  # a robot among others may be anywhere in the world
+            self._frames.append(WORLD_FRAME)
         self._settled = settled
         for name, service_type, callback in (
             ("get_entities", GetEntities, self.on_get_entities),
@@ -124,10 +126,10 @@ class EntityServices:
         """Puts the robot's base elsewhere, with another velocity; its joints stay as they are."""
         self._check_name(request.entity)
         frame = request.state.header.frame_id
-        if frame not in self._frames:
+        if frame and frame not in self._frames:
             raise Refusal(
                 Result.RESULT_FEATURE_UNSUPPORTED,
-                f"frame '{frame}' is not supported; expected {' or '.join(self._frames[:2])}",
+                f"frame '{frame}' is not supported; expected {' or '.join(self._frames)}",
             )
         motion = _motion(request.state)
         try:

@@ -13,3 +13,5 @@ OBSERVATION_SOURCES = ("joint_states", "odom")
 """The topics that observation_node makes an observation of."""
 PAUSE = "simulation/pause"
 """The service that tells a simulation from a robot."""
+WORLD_FRAME = "world"
+"""The frame in which the odom frames of several robots lie."""

@@ -153,6 +153,10 @@ class PhysicsLoop(ABC):
         """Takes back a step of `advance` that has not been made; its answer then is False."""
         self.inbox.request(lambda: self._withdraw(step))
 
+    def reset(self) -> Future[bool]:
+        """Starts a new episode of each robot, in lockstep once the commands under way have come."""
+        return self.inbox.request(lambda: self.change(self.ports, self._begin_episodes, Future()))
+
     def halt(self) -> Future[bool]:
         """Pauses and starts new episodes; False when that was so already."""
         return self.inbox.promise(self._halt)

@@ -88,7 +88,7 @@ def _placement(pose: str, word: str) -> Placement:
     try:
         x, y, yaw = ([float(value) for value in pose.split(",")] + [0.0])[:3]
     except ValueError:
-        x = math.nan
+        x = y = yaw = math.nan
     if pose.count(",") > 2 or not math.isfinite(x + y + yaw) or max(abs(x), abs(y)) > WORLD_LIMIT_M:
         raise ValueError(
             f"robots: '@{pose}' in '{word}' is no place: expected @x,y or @x,y,yaw in m and "
