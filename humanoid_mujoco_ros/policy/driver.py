@@ -117,7 +117,9 @@ class Driver:
         """Whether the last velocity command was beyond what the policy was trained for."""
         return self._brain is not None and self._brain.clipped
 
-    def answer(self, values: Sequence[float], velocity: Float64Array) -> Float64Array:
+    def answer(
+        self, values: Sequence[float] | Float64Array, velocity: Float64Array
+    ) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
 
         Args:
