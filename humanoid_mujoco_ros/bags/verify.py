@@ -129,7 +129,9 @@ def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
             f"{bag.path} does not hold the parameters of {node}, such as its seed; "
             "`humanoid record` keeps them, `ros2 bag record` does not"
         )
-    return recorded[node]
+    # A robot that shares a world has the loop's parameters from the node of the world.
+    world = topics.full_name(_NODE, f"/{namespace.strip('/')}".rpartition("/")[0])
+    return recorded.get(world, {}) | recorded[node]
 
 
 @dataclass(frozen=True)

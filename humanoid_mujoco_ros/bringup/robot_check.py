@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of
@@ -11,6 +11,10 @@ from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec
+from humanoid_mujoco_ros.simulation.simulation import Simulation
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 
 def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> RobotModel:
@@ -40,6 +44,33 @@ def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> RobotModel:
         loaded = Driver(robot, joint_map, joint_map.driven_joints)
         loaded.load(name, sample=config.action == "sample", seed=config.seed)
     return robot
+
+
+def check_world(
+    specs: Sequence[RobotSpec],
+    robots: Sequence[RobotModel],
+    parameters: Sequence[Mapping[str, Any]],
+) -> None:
+    """Finds what keeps robots from sharing a world.
+
+    Args:
+        specs: The robots' names and places.
+        robots: Their models.
+        parameters: For each robot those of its simulation_node.
+
+    Raises:
+        ValueError: They stand in each other's way, or do not keep the same time.
+    """
+    members = []
+    for spec, robot, own in zip(specs, robots, parameters, strict=True):
+        simulation = Simulation(robot)
+        start = StartConfig(
+            own.get("start_posture", StartConfig.start_posture),
+            own.get("start_pose", StartConfig.start_pose),
+        )
+        simulation.start_at(start_qpos(robot, start))
+        members.append(Member(spec.name, simulation, spec.placement))
+    World(members)
 
 
 def stands_by_itself(robot: RobotModel, parameters: Mapping[str, Any]) -> bool:

@@ -43,8 +43,7 @@ class StartParameters:
         ).value
         self._config = StartConfig(posture, tuple(pose))
         if self._config != default:
-            simulation.start_qpos = start_qpos(self._robot, self._config)
-            simulation.reset()
+            simulation.start_at(start_qpos(self._robot, self._config))
 
     def serve(self, port: RobotPort) -> None:
         """Lets the parameters be changed while the robot's loop runs."""

@@ -170,6 +170,11 @@ class Simulation:
         self._begin_episode()
         return self.state()
 
+    def start_at(self, qpos: Float64Array) -> RobotState:
+        """Begins an episode, and all later ones, at `qpos` (nq,) [m, rad] before noise."""
+        self.start_qpos = qpos
+        return self.reset()
+
     def set_state(self, qpos: Float64Array, qvel: Float64Array) -> RobotState:
         """Puts the robot into a given state and starts an episode.
 
