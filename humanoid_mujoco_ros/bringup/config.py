@@ -48,6 +48,7 @@ _NODE_CONFIGS = {
     "viewer_node": (
         "robot.model:ModelConfig",
         "viewer.config:ViewerConfig",
+        "simulation.robot_spec:WorldConfig",
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",

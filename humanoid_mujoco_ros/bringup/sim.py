@@ -106,14 +106,17 @@ class SimOptions(GraphOptions):
     folder, in humanoid_<date>-<time>."""
 
     def of(self, spec: RobotSpec, number: int) -> SimOptions:
-        """The options of one robot, which is number 0, 1 and so on in its world."""
+        """The options of one robot, which is number 0, 1 and so on in its world.
+
+        The page is the world's.
+        """
         return replace(
             self,
             robot=spec.robot or self.robot,
             policy=spec.policy or self.policy,
             namespace=f"{self.namespace}/{spec.name}",
             seed=None if self.seed is None else self.seed + number,
-            viewer_port=(self.viewer_port or 8080) + number,
+            viewer=False,
         )
 
 
@@ -156,9 +159,11 @@ def check(options: SimOptions) -> list[NodeGroup]:
         [robot for _, _, robot in checked],
         [everything["simulation_node"] for _, everything, _ in checked],
     )
-    simulation["robots"] = options.robots
-    check_parameters(path, {"simulation_node": simulation}, options.namespace)
-    return [NodeGroup(options.namespace, {"simulation_node": simulation}), *groups]
+    world = {"simulation_node": simulation, **replace(options, force_marker=False).views()}
+    for parameters in world.values():
+        parameters |= options.chosen_robot() | {"robots": options.robots}
+    check_parameters(path, world, options.namespace)
+    return [NodeGroup(options.namespace, world), *groups]
 
 
 def _simulation(options: SimOptions) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.ros import conversions, parameters, runtime
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
-from humanoid_mujoco_ros.ros.robot_node import robot_nodes
-from humanoid_mujoco_ros.ros.simulated_robot import SimulatedRobot
+from humanoid_mujoco_ros.ros.simulated_robot import SimulatedRobot, simulated_robot_nodes
 from humanoid_mujoco_ros.ros.state_publisher import LATCHED
 from humanoid_mujoco_ros.ros.topics import WORLD_FRAME
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
@@ -56,7 +55,7 @@ class SimulationNode(GuardedNode):
         self._ending = threading.Lock()
         config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
         specs = parse_robots(parameters.declare(self, WorldConfig).robots)
-        owners = robot_nodes(self, specs) if specs else [self]
+        owners = simulated_robot_nodes(self, specs) if specs else [self]
         self._robots = [SimulatedRobot(owner, config) for owner in owners]
         self._running = len(self._robots)
         world = World(

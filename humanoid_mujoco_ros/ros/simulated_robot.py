@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +17,34 @@ from humanoid_mujoco_ros.ros import conflicts, conversions, diagnostics, paramet
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
 from humanoid_mujoco_ros.ros.loop_health import LoopReport, LoopReporter, summary
+from humanoid_mujoco_ros.ros.robot_node import robot_nodes
 from humanoid_mujoco_ros.ros.shared_config import FramesConfig
 from humanoid_mujoco_ros.ros.start_parameters import StartParameters
 from humanoid_mujoco_ros.ros.state_publisher import InterfaceConfig, StatePublisher
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
 from humanoid_mujoco_ros.simulation.robot_port import Listener, Peers, RobotPort
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 
 if TYPE_CHECKING:
     from humanoid_mujoco_ros.ros.simulation_services import SimulationServices
+
+
+def simulated_robot_nodes(owner: GuardedNode, specs: Sequence[RobotSpec]) -> list[GuardedNode]:
+    """The nodes of the robots of a world, see `robot_nodes`.
+
+    The i-th robot's seed is that of the owner plus i; the first one publishes /clock.
+    """
+    seed = parameters.declare(owner, SimulationConfig).seed
+    has_clock = parameters.declare(owner, InterfaceConfig).publish_clock
+    return robot_nodes(
+        owner,
+        specs,
+        [
+            {"seed": seed + number, "publish_clock": has_clock and number == 0}
+            for number in range(len(specs))
+        ],
+    )
 
 
 class SimulatedRobot:

@@ -46,6 +46,11 @@ class Placement:
         moved: Array = points @ self.axes.T + self.position
         return moved
 
+    def to_odom(self, points: Array) -> Array:
+        """Points (..., 3) [m] in the world, seen in odom."""
+        moved: Array = (points - self.position) @ self.axes
+        return moved
+
     def turn_to_world(self, vectors: Array) -> Array:
         """Vectors (..., 3) along the axes of odom, seen along those of the world."""
         turned: Array = vectors @ self.axes.T

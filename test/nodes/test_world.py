@@ -2,13 +2,16 @@
 """Several robots in one simulation_node, over real topics."""
 
 import signal
+import socket
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import WrenchStamped
 from nav_msgs.msg import Odometry
+from raw_browser import RawBrowser
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -89,3 +92,28 @@ def test_robots_that_cannot_be_end_the_start_in_one_line(graph, robots, complain
     assert output.startswith("error: "), output
     assert output.count("\n") == 1
     assert complaint in output
+
+
+def test_the_page_pulls_the_robot_that_is_grabbed_and_no_other(graph):
+    pytest.importorskip("viser")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    wrenches = {
+        name: graph.listen(WrenchStamped, f"{name}/external_wrench") for name in ("first", "second")
+    }
+    health = graph.health()
+    # They fall at the start, and stay: the second's feet lie where it stood.
+    graph.start("simulation_node", {"robots": ROBOTS, **FREE, "mode": "realtime"})
+    graph.start("viewer_node", {"robots": ROBOTS, "port": port})
+    graph.spin_until(lambda: health.messages.get("viewer_node") == "ok")
+    browser = RawBrowser(port)
+    try:
+        browser.listen()
+        for phase in ("start", "update"):
+            browser.drag(phase, start=(2, 1, 0.1), end=(2, 1.3, 0.5), robot="second")
+        graph.spin_until(lambda: any(message.wrench.force.x for message in wrenches["second"]))
+        assert wrenches["second"][-1].header.frame_id.startswith("second/")
+        assert not wrenches["first"]
+    finally:
+        browser.close()
