@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from humanoid_mujoco_ros.bags import topics
 from humanoid_mujoco_ros.bags.errors import BagError, reason
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
 from humanoid_mujoco_ros.bags.run_reader import read_parameters
+from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
+from humanoid_mujoco_ros.ros.topics import COMMANDS
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.robot_port import Listener
@@ -63,14 +66,12 @@ def verify(path: Path, namespace: str = "") -> Verdict:
                 f"{path} was recorded in {parameters.get('mode')} mode; only lockstep says which "
                 "command answers which state"
             )
-        run = _read(bag, namespace)
+        with _blaming(path):
+            robot = RobotModel(from_parameters(ModelConfig, parameters))
+        run = _read(bag, namespace, robot.actuation)
         versions = bag.custom_data.get("versions", "unknown versions")
-    try:
-        compared, difference = _compare(path, parameters, run)
-    except (BagError, OSError, MemoryError):
-        raise
-    except Exception as error:  # the model and its parameters are the bag's, and so are the errors
-        raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
+    with _blaming(path):
+        compared, difference = _compare(path, parameters, robot, run)
     remark = run.remark
     if compared < len(run.times_ns):
         remark = "the bag is cut off, and no command answers a later state"
@@ -84,19 +85,31 @@ def verify(path: Path, namespace: str = "") -> Verdict:
     )
 
 
-def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> tuple[int, str | None]:
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Says that the bag is to blame: the model and its parameters are its own."""
+    try:
+        yield
+    except (BagError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
+
+
+def _compare(
+    path: Path, parameters: dict[str, Any], robot: RobotModel, run: _Run
+) -> tuple[int, str | None]:
     """Simulates a run again.
 
     Returns:
         How many of its joint states were compared, and the first difference.
     """
-    robot = RobotModel(from_parameters(ModelConfig, parameters))
     simulation = Simulation(robot, from_parameters(SimulationConfig, parameters))
     loop_config = from_parameters(LoopConfig, {**parameters, "duration": 0.0})
     joints = parameters.get("joints")
     if not isinstance(joints, list):
         raise BagError(f"{path} does not say to which joints its commands belong")
-    order = np.argsort(robot.joint_order(joints))
+    order = robot.joint_order(joints)
     # Time begins with tick 1 and never stops, so a state's stamp says which one it is.
     ticks = np.round(run.times_ns * 1e-9 / robot.control_period_s).astype(int)
     if ticks[0] < 1:
@@ -111,10 +124,15 @@ def _compare(path: Path, parameters: dict[str, Any], run: _Run) -> tuple[int, st
             f"{path} holds {len(run.commands)} commands for {needed} control ticks; without all of "
             "them the run cannot be repeated. Let the recorder start before the policy"
         )
-    sizes = {len(command) for command in run.commands[:needed]} | {run.values.shape[2]}
-    if sizes != {len(order)}:
-        raise BagError(f"{path} has {sizes} values in states and commands of {len(order)} joints")
-    commands = [command[order] for command in run.commands[:needed]]
+    sizes = {len(command) for command in run.commands[:needed]} | {len(order)}
+    if len(sizes) > 1 or run.values.shape[2] != len(robot.joints):
+        raise BagError(
+            f"{path} has states of {run.values.shape[2]} joints and commands of {sizes}; the robot "
+            f"has {len(robot.joints)} joints, {len(order)} of them driven"
+        )
+    commands = np.zeros((needed, len(robot.joints)))
+    for command, sent in zip(commands, run.commands, strict=False):
+        command[order] = sent
     replayed = _simulate(simulation, loop_config, commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
@@ -143,7 +161,7 @@ class _Run:
     values: Float64Array
     """(n, 3, joints): positions [rad], velocities [rad/s], efforts [N·m]."""
     commands: list[Float64Array]
-    """In the order of the topic's joints [N·m]."""
+    """In the order of the topic's joints: efforts [N·m] or positions [rad]."""
     recorded: int
     """Joint states in the whole bag."""
     is_cut: bool
@@ -152,13 +170,13 @@ class _Run:
     """Why it cannot be repeated from there on; None: it can."""
 
 
-def _read(bag: Bag, namespace: str) -> _Run:
+def _read(bag: Bag, namespace: str, actuation: Actuation) -> _Run:
     prefix = f"/{namespace.strip('/')}"
+    sent = COMMANDS[actuation]
     states, commands, pushes = (
-        topics.full_name(name, prefix)
-        for name in ("joint_states", "effort_controller/commands", "external_wrench")
+        topics.full_name(name, prefix) for name in ("joint_states", sent, "external_wrench")
     )
-    for name, kind in ((states, "joint_states"), (commands, "effort_controller/commands")):
+    for name, kind in ((states, "joint_states"), (commands, sent)):
         if name not in bag.topics:
             raise BagError(f"{bag.path} has no {name}; its topics are {', '.join(bag.topics)}")
         type_name = bag.topics[name].type_name
@@ -200,9 +218,7 @@ def _read(bag: Bag, namespace: str) -> _Run:
     )
 
 
-def _simulate(
-    simulation: Simulation, config: LoopConfig, commands: list[Float64Array]
-) -> Float64Array:
+def _simulate(simulation: Simulation, config: LoopConfig, commands: Float64Array) -> Float64Array:
     """Runs the node's own loop, answering each state with the command that was recorded.
 
     Returns:
