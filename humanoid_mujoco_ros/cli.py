@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "hardware": Command(
         "bringup.hardware:HardwareOptions",
         "bringup.hardware:run",
-        "drive a robot that publishes joint_states and odom",
+        "drive a robot that publishes joint_states and odom or imu/data",
     ),
     "drive": Command(
         "bringup.drive:DriveOptions", "bringup.drive:run", "drive the robot with the keys"
@@ -36,10 +36,21 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "urdf": Command("bringup.urdf:UrdfOptions", "bringup.urdf:run", "print the robot's URDF"),
     "robots": Command("bringup.robots:RobotsOptions", "bringup.robots:run", "list the robots"),
-    "policy": Command(
-        "bringup.policy_info:PolicyOptions",
-        "bringup.policy_info:run",
-        "print what a policy is and which robots it fits",
+    "policy": Group(
+        {
+            "show": Command(
+                "bringup.policy_info:PolicyOptions",
+                "bringup.policy_info:run",
+                "print what a policy is and which robots it fits",
+            ),
+            "use": Command(
+                "bringup.policy_use:UseOptions",
+                "bringup.policy_use:run",
+                "let a running robot be driven by another policy",
+            ),
+        },
+        "print what a policy is; switch a running robot to one",
+        default="show",
     ),
     "export": Command(
         "bringup.export:ExportOptions", "bringup.export:run", "write a policy as an ONNX file"

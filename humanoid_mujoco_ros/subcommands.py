@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ USAGE_ERROR = 2
 """Exit status of a wrong command line."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
+
+_PIPE_CLOSED = 141
+"""Exit status after SIGPIPE, as shells count it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Group:
     commands: Mapping[str, Command]
     text: str
     """One line for the list of commands."""
+    default: str = ""
+    """The command below it that is meant where none is named; empty: one has to be."""
 
 
 def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str) -> int:
@@ -47,11 +53,17 @@ def run(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: str)
         argv: The arguments after the program's name.
         prog: The program's name, for its help.
     """
+    argv = _completed(commands, argv)
     try:
         options = parse(commands, argv, prog)
-        return _function(commands, list(argv))(options)  # type: ignore[no-any-return]
+        status: int = _function(commands, argv)(options)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:  # before the command got ready to be interrupted
         return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output wanted no more of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except ImportError as error:
         print(f"error: {' '.join([prog, *argv[:1]])} cannot start: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -65,7 +77,18 @@ def parse(commands: Mapping[str, Command | Group], argv: Sequence[str], prog: st
     Raises:
         SystemExit: The arguments are wrong, or ask for help, which is printed.
     """
-    return _app(commands, argv).cli(prog=prog, args=list(argv))
+    argv = _completed(commands, argv)
+    return _app(commands, argv).cli(prog=prog, args=argv)
+
+
+def _completed(commands: Mapping[str, Command | Group], argv: Sequence[str]) -> list[str]:
+    """The arguments with the command that is meant where a group's is left out."""
+    group = commands.get(argv[0]) if argv else None
+    if isinstance(group, Group) and group.default and argv[1:]:
+        known = (*group.commands, "-h", "--help")
+        if argv[1] not in known and not argv[1].startswith("--tyro-"):
+            return [argv[0], group.default, *argv[1:]]
+    return list(argv)
 
 
 def _app(commands: Mapping[str, Command | Group], argv: Sequence[str]) -> SubcommandApp:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """policy_node and observation_node for a robot: no simulator, no simulated clock."""
 
+from typing import Any
+
 from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_context import LaunchContext
@@ -33,7 +35,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     try:
         options = launch_files.options_of(HardwareOptions, values)
         nodes = check(options)
-        tf = _robot_state_publisher(options, values["robot_state_publisher"].lower())
+        wanted = values["robot_state_publisher"].lower()
+        tf = _robot_state_publisher(options, nodes["observation_node"], wanted)
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
     stay_local(network=options.network)
@@ -48,10 +51,13 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return [*drivers, *tf]
 
 
-def _robot_state_publisher(options: HardwareOptions, wanted: str) -> list[LaunchDescriptionEntity]:
+def _robot_state_publisher(
+    options: HardwareOptions, overrides: dict[str, Any], wanted: str
+) -> list[LaunchDescriptionEntity]:
     if wanted == "false":
         return []
     parameters = read_parameters(options.config_path, "observation_node", options.namespace)
+    parameters |= overrides
     obstacle = None
     if parameters.get("joint_map"):
         obstacle = (

@@ -105,6 +105,23 @@ def test_without_a_home_ros_logs_to_a_temporary_folder(tmp_path):
         assert result.stdout.endswith("started\n"), result.stderr
 
 
+@pytest.mark.parametrize("command", [["urdf"], ["export", "walk", "walk.onnx"]])
+def test_a_reader_that_wants_no_more_ends_a_command_without_a_word(tmp_path, command):
+    if command[0] == "export":
+        pytest.importorskip("onnx", reason="onnx is not installed")
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "humanoid_mujoco_ros.cli", *command],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    os.close(writer)
+    assert (result.stderr, result.returncode) == ("", 141)
+
+
 def test_a_command_that_lacks_a_package_says_which():
     program = (
         "import sys; sys.modules['rclpy'] = None; from humanoid_mujoco_ros import cli; "

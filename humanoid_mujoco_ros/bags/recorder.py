@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.writer import BagWriter
 from humanoid_mujoco_ros.ros import diagnostics
 from humanoid_mujoco_ros.ros.guard import GuardedNode
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 from humanoid_mujoco_ros.ros.network import stay_local
 
 _DISCOVERY_PERIOD_S = 0.2
@@ -310,8 +311,13 @@ def record(options: RecordOptions) -> int:
     """Records until SIGINT or SIGTERM.
 
     Returns:
-        Exit status: 1 when the disk is full, 2 when the folder cannot be used.
+        Exit status: 1 when the disk is full, 2 when the folder or the namespace cannot be used.
     """
+    try:
+        options = replace(options, namespace=checked_namespace(options.namespace))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     path = options.directory or default_folder()
     stopping = False
 

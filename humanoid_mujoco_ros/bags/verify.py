@@ -26,6 +26,7 @@ from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_config, start_qpos
 from humanoid_mujoco_ros.simulation.world import Member, World
 
 _NODE = "simulation_node"
@@ -133,10 +134,16 @@ def _compare(
     commands = np.zeros((needed, len(robot.joints)))
     for command, sent in zip(commands, run.commands, strict=False):
         command[order] = sent
-    replayed = _simulate(simulation, loop_config, commands)
+    replayed = _simulate(simulation, loop_config, _start(robot, parameters), commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
     return len(ticks), _difference(run, replayed[ticks - 1], robot.joints)
+
+
+def _start(robot: RobotModel, parameters: dict[str, Any]) -> Float64Array | None:
+    """(nq,) where the episodes started; None: as the robot's card says."""
+    config = start_config(parameters)
+    return None if config == StartConfig() else start_qpos(robot, config)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
@@ -218,7 +225,12 @@ def _read(bag: Bag, namespace: str, actuation: Actuation) -> _Run:
     )
 
 
-def _simulate(simulation: Simulation, config: LoopConfig, commands: Float64Array) -> Float64Array:
+def _simulate(
+    simulation: Simulation,
+    config: LoopConfig,
+    start: Float64Array | None,
+    commands: Float64Array,
+) -> Float64Array:
     """Runs the node's own loop, answering each state with the command that was recorded.
 
     Returns:
@@ -238,6 +250,8 @@ def _simulate(simulation: Simulation, config: LoopConfig, commands: Float64Array
         else:
             loop.ports[0].command(answer)
 
+    if start is not None:
+        simulation.start_at(start)
     world = World([Member("", simulation)])
     loop = LockstepLoop(world, config, [Listener(on_state, lambda: frozenset({"recording"}))])
     loop.start()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import yaml
 
 from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.ros.parameter_file import NodeSection, sections
-from humanoid_mujoco_ros.ros.parameters import from_parameters, named_fields
+from humanoid_mujoco_ros.ros.parameters import check_other, from_parameters, named_fields
 from humanoid_mujoco_ros.share import PACKAGE as PACKAGE
 from humanoid_mujoco_ros.share import share_directory
 
@@ -31,6 +32,7 @@ _NODE_CONFIGS = {
     "policy_node": (
         "robot.model:ModelConfig",
         "policy.config:PolicyConfig",
+        "policy.config:VelocityMessageConfig",
         "policy.config:VelocityConfig",
     ),
     "observation_node": (
@@ -52,7 +54,7 @@ _NODE_CONFIGS = {
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
-        "policy.config:VelocityConfig",
+        "policy.config:VelocityMessageConfig",
     ),
 }
 """Node → the configurations that its parameters make. They are imported for the nodes that run
@@ -159,6 +161,7 @@ def check_parameters(
     """
     everything = {}
     found = _sections(path)
+    _check_names(path, found)
     for node, parameters in nodes.items():
         config_types = node_configs(node)
         known = {*NODE_PARAMETERS[node], "use_sim_time"}
@@ -167,6 +170,12 @@ def check_parameters(
         own = [section for section in found if section.is_for(_full_name(node, namespace))]
         for section in own:
             unknown = sorted(section.parameters.keys() - known)
+            for name in unknown:
+                if name.partition(".")[0] in known:
+                    raise ConfigError(
+                        f"{path}: {name.partition('.')[0]} has parameters below it, expected a "
+                        "value; one that is YAML itself is a text: write '|' behind its name"
+                    )
             if unknown and not section.is_shared:
                 raise ConfigError(
                     f"{path}: {node} has no parameter '{unknown[0]}'; "
@@ -176,12 +185,23 @@ def check_parameters(
         for section in own:
             values |= section.parameters
         everything[node] = values | dict(parameters)
-        for config_type in config_types:
-            try:
+        try:
+            for config_type in config_types:
                 from_parameters(config_type, everything[node])
-            except ValueError as error:
-                raise ConfigError(f"{node}: {error}") from error
+            for name in everything[node].keys() & set(NODE_PARAMETERS[node]):
+                check_other(name, everything[node][name])
+        except ValueError as error:
+            raise ConfigError(f"{node}: {error}") from error
     return everything
+
+
+def _check_names(path: Path, found: Collection[NodeSection]) -> None:
+    """Finds sections that are meant for a node of this package, and miss its name."""
+    for section in found:
+        name = section.name.rpartition("/")[2]
+        meant = difflib.get_close_matches(name, NODES, n=1, cutoff=0.8)
+        if meant and name not in NODES:
+            raise ConfigError(f"{path}: there is no node '{name}'; did you mean {meant[0]}?")
 
 
 def write_overrides(directory: Path, group: NodeGroup) -> Path:

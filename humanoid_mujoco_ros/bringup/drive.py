@@ -11,7 +11,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import rclpy
@@ -24,6 +24,7 @@ from rich.live import Live
 from rich.text import Text
 
 from humanoid_mujoco_ros.ros.conversions import from_odometry
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.velocity_publisher import VelocityPublisher
 
@@ -129,6 +130,11 @@ def run(options: DriveOptions) -> int:
     """Runs `humanoid drive`."""
     if not sys.stdin.isatty():
         print("error: humanoid drive reads keys, and its input is no terminal", file=sys.stderr)
+        return 2
+    try:
+        options = replace(options, namespace=checked_namespace(options.namespace))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     stay_local(network=options.network)
     # rclpy's own handlers would end the context before the robot is told to stop.

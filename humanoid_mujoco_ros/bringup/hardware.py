@@ -24,7 +24,7 @@ DRIVERS = ("policy_node", "observation_node")
 
 @dataclass(frozen=True)
 class HardwareOptions(GraphOptions):
-    """Drive a robot that publishes joint_states and odom; Ctrl-C ends the drive."""
+    """Drive a robot that publishes joint_states and odom or imu/data; Ctrl-C ends the drive."""
 
     config_names: ClassVar[tuple[str, ...]] = ("hardware",)
     config: str = "hardware"
@@ -48,7 +48,9 @@ def check(options: HardwareOptions) -> dict[str, dict[str, Any]]:
     for parameters in nodes.values():
         parameters |= options.chosen_robot()
     everything = check_parameters(options.config_path, nodes, options.namespace)
-    check_robots(everything)
+    needed = check_robots(everything).needed_base
+    if needed is not None and "base_from" not in everything["observation_node"]:
+        nodes["observation_node"]["base_from"] = needed
     return nodes
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rclpy.exceptions import InvalidNamespaceException
-from rclpy.validate_namespace import validate_namespace
-
 from humanoid_mujoco_ros.bringup.config import config_file
+from humanoid_mujoco_ros.ros.namespaces import checked_namespace
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,7 @@ class GraphOptions:
         Raises:
             ValueError: The namespace is none.
         """
-        try:
-            validate_namespace(f"/{self.namespace}")
-        except InvalidNamespaceException as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"--namespace '{self.namespace}' is not one: {reason}") from error
+        checked_namespace(self.namespace)
 
     @property
     def config_path(self) -> Path:

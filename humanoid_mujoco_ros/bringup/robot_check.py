@@ -4,30 +4,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of
+from humanoid_mujoco_ros.policy.config import (
+    NO_POLICY,
+    ObservationConfig,
+    PolicyConfig,
+    policy_of,
+)
 from humanoid_mujoco_ros.policy.driver import Driver
+from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
 from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec
 from humanoid_mujoco_ros.simulation.simulation import Simulation
-from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
+from humanoid_mujoco_ros.simulation.start import start_config, start_qpos
 from humanoid_mujoco_ros.simulation.world import Member, World
 
 
-def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> RobotModel:
+@dataclass(frozen=True)
+class CheckedRobot:
+    """What is known of the robot and the policy of a graph that was found good."""
+
+    robot: RobotModel
+    """That of policy_node."""
+    needed_base: BaseSource | None
+    """What has to measure its base for the policy; None: there is no policy."""
+
+
+def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> CheckedRobot:
     """Loads the robot as each node will, and the policy as policy_node will.
 
     Args:
         everything: Node → its parameters; policy_node is one of them.
 
-    Returns:
-        The robot of policy_node.
-
     Raises:
-        ValueError: The robot, its joints or the policy cannot be used; the message says why.
+        ValueError: The robot, its joints or the policy cannot be used, or observation_node is told
+            to go without what the policy needs; the message says why.
     """
     robots: dict[ModelConfig, RobotModel] = {}
     for parameters in everything.values():
@@ -39,11 +54,19 @@ def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> RobotModel:
     robot = robots[from_parameters(ModelConfig, driver)]
     config = from_parameters(PolicyConfig, driver)
     name = policy_of(robot.card, config.policy)
-    if name != NO_POLICY:
-        joint_map = JointMap(robot)
-        loaded = Driver(robot, joint_map, joint_map.driven_joints)
-        loaded.load(name, sample=config.action == "sample", seed=config.seed)
-    return robot
+    if name == NO_POLICY:
+        return CheckedRobot(robot, None)
+    joint_map = JointMap(robot)
+    loaded = Driver(robot, joint_map, joint_map.driven_joints)
+    policy = loaded.prepare(name, sample=config.action == "sample", seed=config.seed)
+    observer = everything.get("observation_node", {})
+    source = from_parameters(ObservationConfig, observer).base_from
+    if "base_from" in observer and BASE_SOURCES.index(source) < BASE_SOURCES.index(policy.base):
+        raise ValueError(
+            f"policy '{name}' reads {policy.reads}, which needs base_from: {policy.base}; "
+            f"observation_node has base_from: {source}"
+        )
+    return CheckedRobot(robot, policy.base)
 
 
 def check_world(
@@ -64,11 +87,7 @@ def check_world(
     members = []
     for spec, robot, own in zip(specs, robots, parameters, strict=True):
         simulation = Simulation(robot)
-        start = StartConfig(
-            own.get("start_posture", StartConfig.start_posture),
-            own.get("start_pose", StartConfig.start_pose),
-        )
-        simulation.start_at(start_qpos(robot, start))
+        simulation.start_at(start_qpos(robot, start_config(own)))
         members.append(Member(spec.name, simulation, spec.placement))
     World(members)
 

@@ -86,6 +86,8 @@ class SimOptions(GraphOptions):
     robots: RobotList = ""
     """Several robots in one world: NAME=ROBOT[:POLICY][@x,y,yaw] for each (m and degrees), or the
     number of robots of the chosen kind in a row. Each has its namespace."""
+    follow: bool = False
+    """Load the policy's file again whenever it changes: watch a training learn."""
     mode: Literal["realtime", "lockstep"] | None = None
     """realtime keeps wall time; lockstep waits for each command and runs as fast as it can."""
     real_time_factor: float | None = None
@@ -144,7 +146,7 @@ def check(options: SimOptions) -> list[NodeGroup]:
     for number, own in enumerate(each):
         try:
             group, everything = _robot_group(own, simulation)
-            checked.append((group, everything, check_robots(everything)))
+            checked.append((group, everything, check_robots(everything).robot))
         except ValueError as error:
             name = f"robot {specs[number].name}: " if specs else ""
             raise ValueError(f"{name}{error}") from error
@@ -199,6 +201,8 @@ def _robot_group(
         policy["seed"] = options.seed
     if options.policy:
         policy["policy"] = options.policy
+    if options.follow:
+        policy["follow"] = True
     observer: dict[str, Any] = {}
     nodes = {"policy_node": policy}
     if options.observation == "from_topics":

@@ -32,15 +32,15 @@ _RATE_TOLERANCE = 0.1
 
 
 class ObservationNode(GuardedNode):
-    """Makes one observation of each pair of joint_states and odom.
+    """Makes one observation of each pair of joint_states and odom, or imu/data (`base_from`).
 
-    Derived values (inertias, velocities about the centre of mass) come from a MuJoCo model in the
-    same pose. Efforts are those measured, or else those last commanded.
+    What is not measured is absent from it. Derived values (inertias, velocities about the centre of
+    mass) come from a MuJoCo model in the same pose. Efforts are those measured, or else commanded.
 
     Publishes: observation, /diagnostics.
 
-    Subscribes: joint_states, odom, effort_controller/commands (or position_controller/commands, to
-    know what was answered); with `use_foot_wrenches`
+    Subscribes: joint_states; odom or imu/data; effort_controller/commands or
+    position_controller/commands, to know what was answered; with `use_foot_wrenches`
     left_foot/wrench and right_foot/wrench.
 
     Parameters: the fields of ObservationConfig, of PairingConfig, of ModelConfig, `joints`, and
@@ -56,11 +56,10 @@ class ObservationNode(GuardedNode):
         super().__init__("observation_node")
         self._robot = parameters.declare_robot(self)
         config = parameters.declare(self, ObservationConfig)
-        pairing = parameters.declare(self, PairingConfig)
         self._joint_map = parameters.declare_joint_map(self, self._robot)
         joints = parameters.declare_joints(self, self._joint_map.driven_joints)
         self._order = self._joint_map.command_order(joints)
-        self._observer = Observer(self._robot)
+        self._observer = Observer(self._robot, config.base_from)
         self._layout = conversions.to_layout(self._observer.layout)
         self._rejections = diagnostics.Rejections(self)
         self._count = 0
@@ -87,8 +86,9 @@ class ObservationNode(GuardedNode):
             self._joint_map,
             self.on_state,
             self._rejections.add,
-            pairing,
+            parameters.declare(self, PairingConfig),
             None if is_lockstep else Freshness(max_delay_s),
+            config.base_from,
         )
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "observation", self._robot.name, self._health

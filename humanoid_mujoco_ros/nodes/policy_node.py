@@ -11,12 +11,13 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.policy.command_gate import CommandGate
-from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, VelocityConfig, policy_of
-from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
+from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig
+from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.robot.vectors import Float64Array
 from humanoid_mujoco_ros.ros import conflicts, diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.command_publisher import CommandPublisher
 from humanoid_mujoco_ros.ros.managed_node import ManagedNode
+from humanoid_mujoco_ros.ros.policy_loader import PolicyLoader
 from humanoid_mujoco_ros.ros.silences import SilenceReporter
 from humanoid_mujoco_ros.ros.topics import OBSERVATION
 from humanoid_mujoco_ros.ros.velocity_listener import VelocityListener
@@ -28,14 +29,15 @@ class PolicyNode(ManagedNode):
     """Runs a policy as a managed node.
 
     configure loads and checks the policy, activate starts commanding with a ramp, deactivate stops:
-    it sends zero efforts once, and no positions any more.
+    it sends zero efforts once, and no positions any more. Setting the parameter `policy` switches
+    to another one, with the ramp, also while it is active.
 
     Subscribes: observation; cmd_vel while a policy is active that follows it. Publishes, once per
     observation: effort_controller/commands [N·m] or, to a robot with drives,
     position_controller/commands [rad], in the order of the parameter `joints`; /diagnostics.
 
-    Parameters: the fields of PolicyConfig, VelocityConfig and ModelConfig, `joints`, and
-    `joint_map`.
+    Parameters: the fields of PolicyConfig, VelocityMessageConfig, VelocityConfig and ModelConfig,
+    `joints`, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -47,7 +49,6 @@ class PolicyNode(ManagedNode):
         super().__init__("policy_node")
         robot = self._robot = parameters.declare_robot(self)
         self._config = parameters.declare(self, PolicyConfig, changeable=("policy",))
-        velocity = parameters.declare(self, VelocityConfig)
         joint_map = parameters.declare_joint_map(self, robot)
         joints = parameters.declare_joints(self, joint_map.driven_joints)
         self._driver = Driver(robot, joint_map, joints)
@@ -56,9 +57,12 @@ class PolicyNode(ManagedNode):
         self._rejections = diagnostics.Rejections(self)
         refuse, period_s = self._rejections.add, robot.control_period_s
         is_lockstep = self._config.mode == "lockstep"
-        self._velocity = VelocityListener(self, velocity, refuse, period_s if is_lockstep else None)
+        self._velocity = VelocityListener(self, refuse, period_s if is_lockstep else None)
         ramp, is_heard = self._driver.ramp(), self._commands.is_heard
         self._gate = CommandGate(ramp, self._config, period_s, self._answer, is_heard, refuse)
+        self._loader = PolicyLoader(
+            self, robot.card, self._driver, self._config, self._gate, self._on_switch
+        )
         self._silences = SilenceReporter(self, self._gate.watchdog, "observation")
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "policy", robot.name, self._health
@@ -72,7 +76,7 @@ class PolicyNode(ManagedNode):
         )
         tick_s = min(self._gate.watchdog.timeout_s / 4 or _TICK_S, _TICK_S)
         self.create_steady_timer(tick_s, self._on_tick)
-        has_policy = self._policy_name() != NO_POLICY
+        has_policy = self._loader.name != NO_POLICY
         if has_policy:
             self._commands.open()
         self.begin(self._config.run_directory, autostart=self._config.autostart and has_policy)
@@ -84,24 +88,16 @@ class PolicyNode(ManagedNode):
         super().destroy_node()
 
     def load(self) -> str:
-        """Loads the policy that the parameter `policy` or the robot's card names.
-
-        Raises:
-            PolicyError: It cannot be used, or none is named.
-        """
-        name = self._policy_name()
-        if name == NO_POLICY:
-            raise PolicyError("no policy is named: set the parameter policy")
-        self._driver.load(name, sample=self._config.action == "sample", seed=self._config.seed)
+        """Loads the policy that the parameter `policy` or the robot's card names."""
+        loaded = self._loader.load()
         self._commands.open()
-        return f"policy '{name}' loaded from {self._driver.file}"
+        return loaded
 
     def start(self) -> None:
         """Starts to answer observations."""
         self._driver.reset()
         self._gate.start()
-        if self._driver.takes_commands:
-            self._velocity.start()
+        self._velocity.listen(wanted=self._driver.takes_commands)
         self._subscription = self.create_subscription(
             Float64MultiArray, OBSERVATION, self.on_observation, 1
         )
@@ -109,7 +105,7 @@ class PolicyNode(ManagedNode):
     def stop(self) -> None:
         """Lets the joints rest and stops."""
         self._commands.send(self._gate.stop())
-        self._velocity.stop()
+        self._velocity.listen(wanted=False)
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
@@ -122,8 +118,8 @@ class PolicyNode(ManagedNode):
         """Answers an observation with a command."""
         self._commands.send(self._gate.on_observation(message.data, time.monotonic()))
 
-    def _policy_name(self) -> str:
-        return policy_of(self._robot.card, self.get_parameter("policy").value)
+    def _on_switch(self) -> None:
+        self._velocity.listen(wanted=self._driver.takes_commands)
 
     def _answer(self, observation: Sequence[float]) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())
@@ -142,6 +138,7 @@ class PolicyNode(ManagedNode):
         if gate.conflict is not None:
             health.report(diagnostics.ERROR, gate.conflict)
         self.report_to(health)
+        self._loader.report_to(health)
         if gate.is_started and gate.watchdog.age_s(time.monotonic()) is None:
             health.report(diagnostics.WARN, "no observation yet")
         health.values = {"active": gate.is_started, "stopped_by": self.stopped_by or ""}

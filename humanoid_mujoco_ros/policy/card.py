@@ -7,12 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import terms
+from humanoid_mujoco_ros.robot import plain_values
 
 Float64Array = NDArray[np.float64]
 
@@ -125,12 +126,16 @@ class PolicyCard:
                     f"input '{term.name}' has scale {term.scale} and history {term.history}, "
                     "expected a finite scale and a whole history of 1 or more"
                 )
-        if needs_gait and self.gait is None:
+        if needs_gait and self.legs == 0:
             raise CardError(f"input '{needs_gait[0]}' needs a gait (period_s, offsets)")
         if self.gait is not None and self.gait.kind not in ("command", "steering"):
             raise CardError(f"the gait's kind is '{self.gait.kind}', expected command or steering")
-        if self.gait is not None and not self.gait.period_s > 0:
-            raise CardError(f"the gait's period_s is {self.gait.period_s}, expected more than 0")
+        if self.gait is not None and not 0 < self.gait.period_s < math.inf:
+            raise CardError(
+                f"the gait's period_s is {self.gait.period_s}, expected a finite time above 0"
+            )
+        if self.gait is not None:
+            _check_vector("the gait's offsets", self.gait.offsets, self.legs)
         for axis, (low, high) in self.command_ranges.items():
             if axis not in COMMAND_AXES:
                 raise CardError(f"command_ranges has '{axis}', expected {', '.join(COMMAND_AXES)}")
@@ -171,74 +176,104 @@ class PolicyCard:
 
 
 def from_mapping(values: Mapping[str, Any]) -> PolicyCard:
-    """The card that a mapping (of YAML or JSON) describes.
+    """The card that a mapping (of YAML or JSON) describes; a null is as if it were not there.
 
     Raises:
         CardError: A key is unknown or missing, or a value is of another type.
     """
-    data = dict(values)
     try:
-        count = len(data["joints"])
-        inputs = tuple(_input(item) for item in data.pop("inputs"))
-        readers = {"scale": lambda value: _floats(value, count), "limit": float}
-        action = ActionCard(**_known("action", ActionCard, data.pop("action"), readers))
-        gait = data.pop("gait", None)
-        if gait is not None:
-            gait = Gait(**_known("gait", Gait, gait, {"offsets": _floats, "period_s": float}))
-        ranges = {
-            str(axis): (float(low), float(high))
-            for axis, (low, high) in (data.pop("command_ranges", None) or {}).items()
-        }
-        known = _known(
-            "the card",
-            PolicyCard,
-            data,
-            {
-                "joints": lambda names: tuple(str(name) for name in names),
-                "default_joint_positions": _floats,
-                "stiffness": _floats,
-                "damping": _floats,
-                "control_rate_hz": float,
-                "robot": str,
-                "task": str,
-            },
-        )
-        return PolicyCard(inputs=inputs, action=action, gait=gait, command_ranges=ranges, **known)
-    except KeyError as error:
-        raise CardError(f"the card lacks {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, CardError):
-            raise
-        raise CardError(f"the card cannot be read: {error}") from error
+        said = _said(dict(values), "the card", PolicyCard)
+        missing = [key for key in REQUIRED if key not in said]
+        if missing:
+            raise CardError(f"the card lacks {', '.join(missing)}")
+        count = len(plain_values.texts(said["joints"], "joints"))
+        return PolicyCard(**{key: _read(key, value, count) for key, value in said.items()})
+    except plain_values.PlainValueError as error:
+        raise CardError(str(error)) from None
 
 
-def _input(item: object) -> InputTerm:
+REQUIRED = ("joints", "control_rate_hz", "inputs", "action")
+"""What every card says."""
+
+
+def _said(values: object, where: str, kind: type) -> dict[str, Any]:
+    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    said = plain_values.section(values, where, fields)
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _read(key: str, value: Any, count: int) -> Any:
+    """The value of a card's key, for a policy of `count` joints."""
+    if key == "joints":
+        return plain_values.texts(value, key)
+    if key == "control_rate_hz":
+        return plain_values.number(value, key)
+    if key in ("default_joint_positions", "stiffness", "damping"):
+        return _by_joint(value, key, count)
+    if key == "inputs":
+        if not isinstance(value, list | tuple):
+            raise CardError(f"inputs is {plain_values.shown(value)}, expected a list of terms")
+        return tuple(_input(item, f"inputs[{i}]") for i, item in enumerate(value))
+    if key == "action":
+        return _action(value, count)
+    if key == "gait":
+        return _gait(value)
+    if key == "command_ranges":
+        return _ranges(value)
+    return "" if value == "" else plain_values.text(value, key)
+
+
+def _by_joint(value: object, where: str, count: int) -> tuple[float, ...]:
+    """Numbers; a single one stands for `count` of them."""
+    if isinstance(value, list | tuple):
+        return plain_values.numbers(value, where)
+    return (plain_values.number(value, where),) * count
+
+
+def _input(item: object, where: str) -> InputTerm:
     if isinstance(item, str):
         return InputTerm(item)
-    if not isinstance(item, Mapping):
-        raise CardError(f"an input is {item!r}, expected a term's name or {{name: …, scale: …}}")
-    return InputTerm(**_known("an input", InputTerm, item, {"scale": float}))
+    said = _said(item, where, InputTerm)
+    if "name" not in said:
+        raise CardError(f"{where} has no name: expected a term, or {{name: …, scale: …}}")
+    return InputTerm(
+        plain_values.text(said["name"], f"{where}: name"),
+        plain_values.number(said.get("scale", 1.0), f"{where}: scale"),
+        plain_values.integer(said.get("history", 1), f"{where}: history"),
+    )
 
 
-def _known(what: str, kind: type, values: object, readers: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise CardError(f"{what} is {values!r}, expected names and values")
-    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    unknown = sorted(str(name) for name in values if name not in fields)
-    if unknown:
-        raise CardError(f"{what} has no '{unknown[0]}'; it has {', '.join(fields)}")
-    return {
-        name: readers[name](value) if name in readers else value
-        for name, value in values.items()
-        if value is not None  # as if it were not there
-    }
+def _action(value: object, count: int) -> ActionCard:
+    said = _said(value, "action", ActionCard)
+    kind = plain_values.choice(said.get("kind"), "action: kind", ("effort", "position"))
+    return ActionCard(
+        cast(Literal["effort", "position"], kind),
+        _by_joint(said.get("scale", ()), "action: scale", count),
+        plain_values.number(said.get("limit", math.inf), "action: limit"),
+    )
 
 
-def _floats(values: Any, count: int = 1) -> tuple[float, ...]:
-    """Numbers; a single one stands for `count` of them."""
-    if isinstance(values, int | float):
-        return (float(values),) * count
-    return tuple(float(value) for value in values)
+def _gait(value: object) -> Gait:
+    said = _said(value, "gait", Gait)
+    kind = plain_values.choice(said.get("kind", "command"), "gait: kind", ("command", "steering"))
+    known = Gait()
+    standing = said.get("standing")
+    return Gait(
+        plain_values.number(said.get("period_s", known.period_s), "gait: period_s"),
+        plain_values.numbers(said.get("offsets", known.offsets), "gait: offsets"),
+        None if standing is None else plain_values.number(standing, "gait: standing"),
+        cast(Literal["command", "steering"], kind),
+    )
+
+
+def _ranges(value: object) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for axis, ends in plain_values.section(value, "command_ranges", COMMAND_AXES).items():
+        found = plain_values.numbers(ends, f"command_ranges: {axis}")
+        if len(found) != 2:
+            raise CardError(f"command_ranges: {axis} has {len(found)} numbers, expected two")
+        ranges[axis] = (found[0], found[1])
+    return ranges
 
 
 def _check_vector(name: str, values: tuple[float, ...], count: int) -> None:

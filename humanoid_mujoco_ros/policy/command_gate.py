@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +20,36 @@ _MATCH_TIMEOUT_S = {"realtime": 1.0, "lockstep": 5.0}
 """How long the first answer waits for a robot that listens; in lockstep a lost one ends the run."""
 
 
-class Ramp(Protocol):
-    """How commands of one kind begin and end."""
+class Ramp(ABC):
+    """How commands of one kind begin and end, and the ranges that they keep to."""
 
+    def __init__(self, ranges: Float64Array) -> None:
+        """Takes the least and greatest command (n, 2) of each joint."""
+        self._low, self._high = ranges.T
+        self._from: Float64Array = np.zeros_like(self._low)
+
+    @abstractmethod
     def rest(self) -> Float64Array | None:
         """The command (n,) that ends them; None: they just end."""
 
+    @abstractmethod
     def start(self, observation: Sequence[float]) -> None:
         """Begins at an observation."""
 
+    def go_on_from(self, commands: Float64Array) -> None:
+        """Begins at commands (n,) that are in force."""
+        self._from = commands
+
     def blend(self, commands: Float64Array, share: float) -> Float64Array:
         """What is sent (n,) for `commands` (n,) when a share of the ramp, 0 to 1, is over."""
+        limited: Float64Array = np.clip(commands, self._low, self._high)
+        if share < 1.0:
+            limited = self._from + share * (limited - self._from)
+        return limited
 
 
-class EffortRamp:
-    """Efforts grow from zero and end with zero; they stay within the joints' ranges."""
-
-    def __init__(self, ranges: Float64Array) -> None:
-        """Takes the least and greatest effort (n, 2) [N·m] of each joint."""
-        self._low, self._high = ranges.T
+class EffortRamp(Ramp):
+    """Efforts [N·m] grow from zero and end with zero."""
 
     def rest(self) -> Float64Array | None:
         """Zero effort."""
@@ -47,40 +58,27 @@ class EffortRamp:
 
     def start(self, observation: Sequence[float]) -> None:
         """Efforts begin at zero, whatever was observed."""
-
-    def blend(self, commands: Float64Array, share: float) -> Float64Array:
-        """The share of the limited efforts."""
-        limited: Float64Array = np.clip(commands, self._low, self._high)
-        if share < 1.0:
-            limited = limited * share
-        return limited
+        self._from = np.zeros_like(self._low)
 
 
-class PositionRamp:
-    """Positions go from the measured pose to the commanded one.
+class PositionRamp(Ramp):
+    """Positions [rad] go from the measured pose to the commanded one.
 
     They end without a last command: the drives, or the simulation's, know what to do without one.
     """
 
-    def __init__(self, measured: Answer) -> None:
-        """Takes what finds the joints' positions (n,) [rad] in an observation."""
+    def __init__(self, ranges: Float64Array, measured: Answer) -> None:
+        """Takes the joints' ranges (n, 2), and what finds their positions in an observation."""
+        super().__init__(ranges)
         self._measured = measured
-        self._pose: Float64Array = np.zeros(0)
 
     def rest(self) -> Float64Array | None:
         """Nothing."""
         return None
 
     def start(self, observation: Sequence[float]) -> None:
-        """Keeps the pose in which the robot is."""
-        self._pose = self._measured(observation)
-
-    def blend(self, commands: Float64Array, share: float) -> Float64Array:
-        """A pose on the straight line from the measured one."""
-        if share >= 1.0:
-            return commands
-        pose: Float64Array = self._pose + share * (commands - self._pose)
-        return pose
+        """Begins at the pose in which the robot is."""
+        self._from = self._measured(observation)
 
 
 class CommandGate:
@@ -90,7 +88,8 @@ class CommandGate:
     started and nothing is wrong, each observation is answered by one command. The ramp's `rest` is
     sent once when it is stopped, when observations stop coming and when another node commands too,
     and as the answer to an observation that cannot be used. After each of these, and after the
-    start, commands begin with the ramp.
+    start, commands begin with the ramp. Where another policy takes over, the ramp leads from the
+    last command to its first ones.
 
     The ramp goes by the number of commands, so that the same observations give the same commands
     however fast they come. All other times are those of the steady clock that is passed in [s].
@@ -127,6 +126,7 @@ class CommandGate:
         self._is_robot_listening = is_robot_listening
         self._on_refused = on_refused
         self._count = 0
+        self._last: Float64Array | None = None
         self._is_matched = False
         self._waiting_since_s: float | None = None
         self._waiting: Sequence[float] | None = None
@@ -140,7 +140,7 @@ class CommandGate:
         """Lets commands through from the next observation on."""
         self.is_started = True
         self._is_matched = False
-        self._waiting_since_s = self._waiting = None
+        self._waiting_since_s = self._waiting = self._last = None
         self._count = 0
         self.watchdog.restart()
 
@@ -148,6 +148,12 @@ class CommandGate:
         """Lets nothing through any more."""
         was_started, self.is_started = self.is_started, False
         return self._rest() if was_started else None
+
+    def switch(self) -> None:
+        """Another policy answers from now on."""
+        if self._last is not None:
+            self._ramp.go_on_from(self._last)
+            self._count = 0
 
     def on_conflict(self, conflict: str | None) -> Float64Array | None:
         """Takes why another node is believed to command too; None: none does."""
@@ -196,11 +202,13 @@ class CommandGate:
 
     def _rest(self) -> Float64Array | None:
         self._count = 0
+        self._last = None
         return self._ramp.rest()
 
     def _ramped(self, observation: Sequence[float]) -> Float64Array:
         commands = self._policy(observation)
-        if self._count == 0:
+        if self._last is None:
             self._ramp.start(observation)
         self._count = min(self._count + 1, self._ramp_count)
-        return self._ramp.blend(commands, self._count / self._ramp_count)
+        self._last = self._ramp.blend(commands, self._count / self._ramp_count)
+        return self._last

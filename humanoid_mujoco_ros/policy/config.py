@@ -24,7 +24,10 @@ class PolicyConfig:
 
     policy: str = ""
     """A policy's name, a file, or hf://owner/repo[@revision][/file]; empty: that of the robot's
-    card; none: no policy. Read when the node is configured."""
+    card; none: no policy. Setting it later switches to that policy at once, and is refused if it
+    cannot be used."""
+    follow: bool = False
+    """Load the policy's file again whenever it changes, such as that of a training under way."""
     autostart: bool = True
     """Configure and activate at the start, unless the policy was stopped in this run."""
     mode: Literal["realtime", "lockstep"] = "realtime"
@@ -53,11 +56,17 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True)
-class VelocityConfig:
-    """How a policy that follows velocity commands gets them."""
+class VelocityMessageConfig:
+    """What a velocity command is."""
 
     stamped_cmd_vel: bool = False
     """Whether cmd_vel is a TwistStamped; otherwise it is a Twist."""
+
+
+@dataclass(frozen=True)
+class VelocityConfig:
+    """How long a velocity command holds."""
+
     cmd_vel_timeout_s: float = 0.5
     """The robot is to stand after this time without a command: on the steady clock, in lockstep in
     simulated time."""
@@ -82,6 +91,10 @@ class ObservationConfig:
     """Silence of the robot, on the steady clock, that counts as an error; 0: none. Unless it is a
     simulation, a state does not count that comes later than others by this time, nor does a foot
     wrench that is older than the state by this time."""
+    base_from: Literal["odom", "imu", "none"] = "odom"
+    """What measures the base, besides joint_states: odom; imu/data, its orientation and angular
+    velocity alone; none, for a policy that reads nothing of it. `humanoid hardware` and its launch
+    file choose the least that the policy needs, unless this is set."""
     use_foot_wrenches: bool = False
     """Observe left_foot/wrench and right_foot/wrench; otherwise no contact forces."""
 

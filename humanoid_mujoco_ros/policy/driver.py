@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,14 +15,15 @@ from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.command_gate import EffortRamp, PositionRamp, Ramp
 from humanoid_mujoco_ros.policy.controller import Controller, Network
+from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.policy.inference import Policy
-from humanoid_mujoco_ros.policy.measurement import from_blocks
+from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource, from_blocks
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
-from humanoid_mujoco_ros.robot.vectors import Float64Array, checked_vector
+from humanoid_mujoco_ros.robot.vectors import Float64Array, VectorError, checked_vector
 
 
 class PolicyError(ValueError):
@@ -45,6 +48,21 @@ class _Brain(Protocol):
         """(n,) efforts [N·m] or positions [rad] by joint of the model."""
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedPolicy:
+    """A policy that is ready to drive the robot."""
+
+    name: str
+    """What was asked for."""
+    watch: FileWatch
+    """Follows its file, as it was before it was read."""
+    brain: _Brain
+    base: BaseSource
+    """What has to measure the robot's base for it."""
+    reads: str
+    """The input that needs that."""
+
+
 class Driver:
     """Answers observations with commands in the order and with the signs of the robot's.
 
@@ -52,7 +70,7 @@ class Driver:
         kind: What the commands are: efforts [N·m] or positions [rad]; None: no policy is loaded.
         takes_commands: Whether the policy follows velocity commands.
         name: What was loaded; empty before.
-        file: Name of its file.
+        file: Its file; None before.
     """
 
     def __init__(self, robot: RobotModel, joint_map: JointMap, joints: Sequence[str]) -> None:
@@ -69,43 +87,66 @@ class Driver:
         self._robot = robot
         self._joint_map = joint_map
         self._to_command_order = joint_map.command_order(joints)
-        layout = observation_layout(robot)
-        self._observation_size = layout[-1].slice.stop
-        self._positions = next(b.slice for b in layout if b.name == "joint_positions")
+        # What measures the base shows in the size; where that changes nothing, all of it counts.
+        layouts = {base: observation_layout(robot, base) for base in BASE_SOURCES}
+        self._sizes = {layout[-1].slice.stop: base for base, layout in layouts.items()}
+        self._positions = {
+            layout[-1].slice.stop: next(b.slice for b in layout if b.name == "joint_positions")
+            for layout in layouts.values()
+        }
+        self._observed: BaseSource | None = None
+        self._needed: tuple[BaseSource, str] = ("none", "")
         self._durations_s: list[float] = []
         self._brain: _Brain | None = None
         self.kind: Actuation | None = None
         self.takes_commands = False
-        self.name = self.file = ""
+        self.name = ""
+        self.file: Path | None = None
 
     def load(self, name: str, *, sample: bool, seed: int) -> None:
-        """Loads the policy `name`.
+        """Loads the policy `name` and drives with it; see `prepare`."""
+        self.use(self.prepare(name, sample=sample, seed=seed))
+
+    def prepare(self, name: str, *, sample: bool, seed: int, download: bool = True) -> LoadedPolicy:
+        """Loads the policy `name`; what drives the robot stays as it is.
 
         Args:
             name: A named policy, a file or an address.
             sample: Draw actions from the Gaussian.
             seed: Of the drawn actions.
+            download: Get it from the hub if it is not on this machine.
 
         Raises:
             PolicyError: It cannot be used.
         """
         try:
-            found = locate.find(name)
+            found = locate.find(name, download=download)
+            watch = FileWatch(found.file)
             loaded = policy_file.load(found, self._robot)
             brain = _brain(loaded, self._robot, sample=sample, seed=seed)
+            needed = fit.needed_base(loaded, self._robot)
+            self._check_observed(*needed)
         except Exception as error:  # whatever a file from elsewhere provokes
-            known = isinstance(error, CheckpointError | ModelError)
+            known = isinstance(error, CheckpointError | ModelError | VectorError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            raise PolicyError(f"policy '{name}': {reason}") from error
-        self._brain, self.kind = brain, self._robot.actuation
-        self.takes_commands = brain.takes_commands
-        self.name, self.file = name, found.file.name
+            named = f"policy '{name}'"
+            raise PolicyError(
+                reason if reason.startswith(named) else f"{named}: {reason}"
+            ) from error
+        return LoadedPolicy(name, watch, brain, *needed)
+
+    def use(self, policy: LoadedPolicy) -> None:
+        """Drives with a policy that was prepared, which knows nothing of what happened before."""
+        self._brain, self.kind = policy.brain, self._robot.actuation
+        self.takes_commands = policy.brain.takes_commands
+        self._needed = policy.base, policy.reads
+        self.name, self.file = policy.name, policy.watch.path
 
     def unload(self) -> None:
         """Forgets the policy."""
-        self._brain = self.kind = None
+        self._brain = self.kind = self._observed = None
         self.takes_commands = False
-        self.name = self.file = ""
+        self.name, self.file = "", None
 
     def reset(self) -> None:
         """Lets the policy forget what happened, as at the start of an episode."""
@@ -127,11 +168,15 @@ class Driver:
             velocity: (3,) wanted vx, vy [m/s] and yaw rate [rad/s] in the heading frame.
 
         Raises:
-            VectorError: The observation or the answer is not finite or of the wrong size.
+            VectorError: The observation or the answer is not finite or of the wrong size, or the
+                observation lacks what the policy reads.
         """
         assert self._brain is not None
         start_s = time.monotonic()
-        observation = checked_vector(values, self._observation_size, "observation")
+        size = len(values) if len(values) in self._sizes else max(self._sizes)
+        observation = checked_vector(values, size, "observation")
+        self._observed = self._sizes[size]
+        self._check_observed(*self._needed)
         # Finite weights may still overflow, and no clip would stop NaN.
         answer = self._brain.answer(observation, velocity).tolist()
         try:
@@ -149,13 +194,24 @@ class Driver:
     def ramp(self) -> Ramp:
         """How the robot's commands are to begin and end."""
         if self._robot.actuation == "position":
-            return PositionRamp(self._measured_positions)
+            ranges = self._joint_map.target_ranges[self._to_command_order]
+            return PositionRamp(ranges, self._measured_positions)
         return EffortRamp(self._joint_map.effort_ranges[self._to_command_order])
 
     def _measured_positions(self, values: Sequence[float]) -> Float64Array:
         """Positions (n,) [rad] of the joints in an observation, in the order of the commands."""
-        positions = np.asarray(values, dtype=np.float64)[self._positions]
+        positions = np.asarray(values, dtype=np.float64)[self._positions[len(values)]]
         return self._joint_map.positions_to_robot(positions)[self._to_command_order]
+
+    def _check_observed(self, needed: BaseSource, reads: str) -> None:
+        observed = self._observed
+        if observed is None or BASE_SOURCES.index(observed) >= BASE_SOURCES.index(needed):
+            return
+        made_of = "joint_states alone" if observed == "none" else "joint_states and imu/data"
+        topic = "odom" if needed == "odom" else "imu/data"
+        raise VectorError(
+            f"the policy reads {reads}, which needs {topic}; the observation is made of {made_of}"
+        )
 
     def figures(self) -> dict[str, object]:
         """What is loaded, and what it did since the last call."""
@@ -230,7 +286,12 @@ class _OfTerms:
         self.task = card.task
         self._controller = controller
         self._joint_count = len(card.joints)
-        self._blocks = fit.blocks_by_joint(robot, card.joints)
+        self._blocks = {
+            observation_layout(robot, base)[-1].slice.stop: fit.blocks_by_joint(
+                robot, card.joints, base
+            )
+            for base in BASE_SOURCES
+        }
         self._order = robot.joint_order(card.joints)
         self._gear = robot.gear[self._order]
         self._is_effort = card.action.kind == "effort"
@@ -245,7 +306,8 @@ class _OfTerms:
         self._controller.reset()
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
-        measurement = from_blocks(observation, self._blocks, self._joint_count)
+        blocks = self._blocks[observation.size]
+        measurement = from_blocks(observation, blocks, self._joint_count)
         if self._is_effort:
             commands = self._gear * self._controller.controls(measurement, velocity)
         elif self._has_drives:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from humanoid_mujoco_ros.policy import locate, policy_file, terms
 from humanoid_mujoco_ros.policy.card import PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import RATE_TOLERANCE, Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4, observation_layout
 from humanoid_mujoco_ros.robot.model import RobotModel
@@ -130,18 +131,36 @@ def _check_input(card: PolicyCard, input_size: int, robot: RobotModel) -> None:
         )
 
 
+def needed_base(policy: Checkpoint | TermPolicy, robot: RobotModel) -> tuple[BaseSource, str]:
+    """What has to measure the base of `robot` for a policy, and the input that needs it."""
+    wanted: BaseSource = "none"
+    reads = ""
+    card = policy_file.card_of(policy) if isinstance(policy, Checkpoint) else policy.card
+    for term in card.inputs:
+        source = terms.TERMS[term.name].base
+        if BASE_SOURCES.index(source) > BASE_SOURCES.index(wanted):
+            wanted, reads = source, term.name
+    if card.steers and wanted != "odom":
+        wanted, reads = "odom", "the steering gait"
+    # A base that does not move needs nothing.
+    whole = observation_layout(robot, wanted)
+    least = next(b for b in BASE_SOURCES if observation_layout(robot, b) == whole)
+    return least, reads
+
+
 def blocks_by_joint(
-    robot: RobotModel, joints: tuple[str, ...]
+    robot: RobotModel, joints: tuple[str, ...], base: BaseSource
 ) -> dict[str, slice | NDArray[np.intp]]:
     """Where the blocks of the robot's observation lie, with those of joints in another order.
 
     Args:
         robot: The robot.
         joints: Its driven joints in the order of the policy.
+        base: What measures its base.
     """
     order = robot.joint_order(joints)
     blocks: dict[str, slice | NDArray[np.intp]] = {}
-    for block in observation_layout(robot):
+    for block in observation_layout(robot, base):
         if block.name == "qfrc_actuator":  # the root's, then the joints'
             blocks["joint_efforts"] = block.start + block.size - len(robot.joints) + order
         elif block.name.startswith("joint_"):

@@ -87,12 +87,13 @@ class HubAddress:
         return HubAddress(address.id, address.revision, filename)
 
 
-def find(policy: str) -> Found:
+def find(policy: str, *, download: bool = True) -> Found:
     """The local file of `policy` and its card; what is on the hub is downloaded, or in its cache.
 
     Args:
         policy: A shipped policy's name, one of config/policies, a path of a policy or of a card
             that names one, python:PACKAGE/path, hf://owner/repo[@revision][/file], or a link.
+        download: Ask the hub for what is not on this machine, or newer there.
 
     Raises:
         CheckpointError: There is no such policy, or the hub cannot be reached.
@@ -101,15 +102,15 @@ def find(policy: str) -> Found:
     if policy in shipped:
         return Found(shipped[policy])
     if policy in cards:
-        return _of_card(cards[policy])
+        return _of_card(cards[policy], download=download)
     if policy.startswith(HUB_SCHEME) or HUB_LINK.match(policy):
-        return Found(_download(HubAddress.parse(policy)))
+        return Found(_from_hub(HubAddress.parse(policy), download=download))
     if policy.startswith(PACKAGE_SCHEME):
         return Found(_in_package(policy, f"policy '{policy}'", None))
     try:
         path = Path(policy).expanduser()
         if path.is_file():
-            return _of_path(path)
+            return _of_path(path, download=download)
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise CheckpointError(f"policy '{policy}' is no usable path: {error}") from error
     raise CheckpointError(
@@ -124,9 +125,9 @@ def resolve(policy: str) -> Path:
     return find(policy).file
 
 
-def _of_path(path: Path) -> Found:
+def _of_path(path: Path, *, download: bool) -> Found:
     if path.suffix in CARD_SUFFIXES:
-        return _of_card(path)
+        return _of_card(path, download=download)
     if path.suffix == ONNX_SUFFIX:
         for suffix in CARD_SUFFIXES:
             if path.with_suffix(suffix).is_file():
@@ -135,7 +136,7 @@ def _of_path(path: Path) -> Found:
     return Found(path)
 
 
-def _of_card(path: Path) -> Found:
+def _of_card(path: Path, *, download: bool) -> Found:
     """What a card's `file` names: on the hub, in a Python package, or beside the card."""
     values = _read_card(path)
     what = f"policy card {path.name}"
@@ -144,7 +145,7 @@ def _of_card(path: Path) -> Found:
         raise CheckpointError(f"{what} names no file")
     file = str(values.pop("file"))
     if file.startswith(HUB_SCHEME) or HUB_LINK.match(file):
-        return Found(_download(HubAddress.parse(file)), values)
+        return Found(_from_hub(HubAddress.parse(file), download=download), values)
     if file.startswith(PACKAGE_SCHEME):
         return Found(_in_package(file, f"{what}: its file '{file}'", install), values)
     target = path.parent / Path(file).expanduser()
@@ -170,18 +171,27 @@ def _read_card(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _download(address: HubAddress) -> Path:
+def _from_hub(address: HubAddress, *, download: bool) -> Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise CheckpointError("hf:// needs huggingface_hub: pip install huggingface_hub") from error
     try:
         path = hf_hub_download(
-            repo_id=address.repository, filename=address.filename, revision=address.revision
+            repo_id=address.repository,
+            filename=address.filename,
+            revision=address.revision,
+            local_files_only=not download,
         )
     except Exception as error:  # the hub's own errors and those of its HTTP client
         first_line = (str(error) or type(error).__name__).strip().splitlines()[0]
         revision = f" --revision {address.revision}" if address.revision else ""
+        if not download:
+            raise CheckpointError(
+                f"{address.filename} of {address.repository} is not on this machine, and a policy "
+                "that commands the robot does not wait for a download: deactivate it first, or run "
+                f"'hf download {address.repository} {address.filename}{revision}'"
+            ) from error
         raise CheckpointError(
             f"cannot get {address.filename} of {address.repository} from the hub: {first_line} "
             "On a machine that reaches it, run "

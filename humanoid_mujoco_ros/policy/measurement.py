@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
+
+BaseSource = Literal["none", "imu", "odom"]
+"""What measures the base, each more than the one before: nothing; an IMU, its orientation and
+angular velocity; odometry, all of it."""
+BASE_SOURCES: tuple[BaseSource, ...] = ("none", "imu", "odom")
 
 
 @dataclass(frozen=True, eq=False)

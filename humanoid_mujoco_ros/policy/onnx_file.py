@@ -10,6 +10,7 @@ does not say comes from a card beside it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.card import CardError, PolicyCard, from_mapping
+from humanoid_mujoco_ros.policy.card import REQUIRED, CardError, PolicyCard, from_mapping
+from humanoid_mujoco_ros.robot import plain_values
 
 CARD_KEY = "humanoid_mujoco_ros.policy"
 """Metadata entry that holds a card of this package, as JSON."""
@@ -43,6 +45,15 @@ _ISAAC_TERMS = {
 _HOLOSOMA_AXES = {"lin_vel_x": "vx", "lin_vel_y": "vy", "ang_vel_yaw": "yaw_rate"}
 
 
+_NUMBERS: dict[str, type] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+_ACTIONS = ("action", "actions")
+"""What the output is called where there are several."""
+
+
 class OnnxError(ValueError):
     """The ONNX file cannot be used; the message says why."""
 
@@ -63,7 +74,7 @@ class OnnxNetwork:
 
         Raises:
             OnnxError: onnxruntime is missing, or the file is no network with one input and one
-                output vector.
+                output vector, or it cannot be run.
         """
         try:
             import onnxruntime
@@ -82,7 +93,7 @@ class OnnxNetwork:
             )
         except Exception as error:  # onnxruntime has an exception type for each kind of fault
             raise OnnxError(
-                f"{path} is no ONNX file that onnxruntime can run: {_first_line(error)}"
+                f"{path} is no ONNX file that onnxruntime can run: {_reason(error)}"
             ) from error
         self._path = path
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -93,30 +104,24 @@ class OnnxNetwork:
                 f"{path} has {len(inputs)} inputs ({names}), expected one vector: networks with "
                 "hidden states are not supported"
             )
-        self._name, self._output = inputs[0].name, outputs[0].name
-        self.input_size = _vector_size(path, "input", inputs[0].shape)
-        self.output_size = _vector_size(path, "output", outputs[0].shape)
-
-    def try_out(self) -> None:
-        """Runs the network once.
-
-        Raises:
-            OnnxError: It cannot be run, or returns another number of values than it says.
-        """
-        try:
-            size = self(np.zeros(self.input_size, dtype=np.float32)).size
-        except Exception as error:  # onnxruntime has an exception type for each kind of fault
-            raise OnnxError(f"{self._path} cannot be run: {_first_line(error)}") from error
-        if size != self.output_size:
+        self._name, self._type = inputs[0].name, _NUMBERS.get(inputs[0].type)
+        if self._type is None:
             raise OnnxError(
-                f"{self._path} returns {size} values, and says that it returns {self.output_size}"
+                f"{path}: its input is a {inputs[0].type}, expected {' or '.join(_NUMBERS)}"
             )
+        self.input_size = _vector_size(path, inputs[0].shape)
+        self._shape = [1] * (len(inputs[0].shape) - 1) + [self.input_size]
+        self._output = _action_of(path, [output.name for output in outputs])
+        try:
+            self.output_size = self(np.zeros(self.input_size, dtype=np.float32)).size
+        except Exception as error:  # onnxruntime has an exception type for each kind of fault
+            raise OnnxError(f"{path} cannot be run: {_reason(error)}") from error
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(input_size,) to (output_size,)."""
-        feed = {self._name: values.reshape(1, -1)}
-        output: NDArray[np.float32] = self._session.run([self._output], feed)[0]
-        return output.reshape(-1)
+        feed = {self._name: values.astype(self._type).reshape(self._shape)}
+        output = np.asarray(self._session.run([self._output], feed)[0])
+        return output.reshape(-1).astype(np.float32)
 
 
 def read_card(network: OnnxNetwork, beside: Mapping[str, Any]) -> PolicyCard:
@@ -130,9 +135,7 @@ def read_card(network: OnnxNetwork, beside: Mapping[str, Any]) -> PolicyCard:
         CardError: Something is missing or does not fit; the message says what.
     """
     values = {**_from_metadata(network.metadata), **beside}
-    missing = [
-        key for key in ("joints", "control_rate_hz", "inputs", "action") if key not in values
-    ]
+    missing = [key for key in REQUIRED if values.get(key) is None]
     if missing:
         raise CardError(
             f"neither the file's metadata ({', '.join(sorted(network.metadata)) or 'none'}) nor a "
@@ -186,9 +189,9 @@ def _isaac(metadata: Mapping[str, str]) -> dict[str, Any]:
         ("joint_damping", "damping"),
     ):
         if key in metadata:
-            card[name] = _numbers(metadata[key], len(joints))
+            card[name] = _numbers(metadata[key], len(joints), key)
     if "action_scale" in metadata:
-        scale = _numbers(metadata["action_scale"], len(joints))
+        scale = _numbers(metadata["action_scale"], len(joints), "action_scale")
         card["action"] = {"kind": "position", "scale": scale}
     if "observation_names" in metadata:
         card["inputs"] = [_isaac_term(name) for name in _listed(metadata["observation_names"])]
@@ -211,16 +214,34 @@ def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _numbers(text: str, count: int) -> list[float]:
-    values = [float(item) for item in _listed(text)]
+def _numbers(text: str, count: int, shown: str) -> list[float]:
+    values = [plain_values.number(item, shown) for item in _listed(text)]
     return values * count if len(values) == 1 else values
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def _reason(error: Exception) -> str:
+    """What an error of onnxruntime says, without its code and the place in its source."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", text)
+    return re.sub(r"^/\S+:\d+ .*?\) (?=[A-Z])", "", text)[:300]
 
 
-def _vector_size(path: Path, what: str, shape: list[Any]) -> int:
-    if len(shape) not in (1, 2) or not isinstance(shape[-1], int):
-        raise OnnxError(f"{path}: its {what} has shape {shape}, expected one vector")
-    return shape[-1]
+def _vector_size(path: Path, shape: list[Any]) -> int:
+    *batch, size = shape or [None]
+    is_one = not batch or (len(batch) == 1 and (batch[0] == 1 or not isinstance(batch[0], int)))
+    if not is_one or not isinstance(size, int):
+        raise OnnxError(f"{path}: its input has shape {shape}, expected one vector of a fixed size")
+    return size
+
+
+def _action_of(path: Path, outputs: list[str]) -> str:
+    """The output that is the action."""
+    if len(outputs) == 1:
+        return outputs[0]
+    for name in _ACTIONS:
+        if name in outputs:
+            return name
+    raise OnnxError(
+        f"{path} has the outputs {', '.join(outputs)}, expected one, or one of the name "
+        f"{' or '.join(_ACTIONS)}"
+    )

@@ -73,7 +73,6 @@ def _load_onnx(found: Found) -> TermPolicy:
             raise CheckpointError(f"{found.file}: {reason}")
         network = OnnxNetwork(found.file)
         card = read_card(network, found.card)
-        network.try_out()
     except CardError as error:
         raise CheckpointError(f"{found.file}: {error}") from error
     except OnnxError as error:

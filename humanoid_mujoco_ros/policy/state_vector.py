@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import observation
 from humanoid_mujoco_ros.policy.gymnasium_robots import ENVIRONMENTS
+from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.policy.observation import Block
 from humanoid_mujoco_ros.robot.base import HINGE, SLIDE
 from humanoid_mujoco_ros.robot.model import RobotModel
 
 Float64Array = NDArray[np.float64]
+
+_MEASURED_BY: dict[str, BaseSource] = {
+    **dict.fromkeys(("orientation", "pitch", "angular_velocity"), "imu"),
+    **dict.fromkeys(("height", "linear_velocity", "base_positions", "base_velocities"), "odom"),
+}
+"""Block → the least that measures it; the blocks of joints need nothing."""
 
 _Row = tuple[str, int, str, str, str]
 """Name, size, unit, frame and meaning of a block."""
@@ -56,26 +63,32 @@ def has_humanoid_v4(robot: RobotModel) -> bool:
     )
 
 
-def observation_layout(robot: RobotModel) -> tuple[Block, ...]:
-    """The blocks of a robot's `observation`, in their order."""
-    if has_humanoid_v4(robot):
+def observation_layout(robot: RobotModel, base: BaseSource = "odom") -> tuple[Block, ...]:
+    """The blocks of a robot's `observation`, in their order.
+
+    Args:
+        robot: The robot.
+        base: What measures its base. Where that is not all, blocks are absent.
+    """
+    if base == "odom" and has_humanoid_v4(robot):
         return observation.layout(robot.mj)
-    return StateVector(robot).layout
+    return StateVector(robot, base).layout
 
 
 class StateVector:
     """Makes the vector of one robot.
 
     A base of another kind than free or planar (slide along x, slide along z, hinge) is observed as
-    the positions and velocities of its joints; a fixed one is not observed.
+    the positions and velocities of its joints; a fixed one is not observed. What nothing measures
+    on the robot has no block.
 
     Attributes:
         layout: The blocks of the vector in their order.
         size: Number of values.
     """
 
-    def __init__(self, robot: RobotModel) -> None:
-        """Lays out the vector."""
+    def __init__(self, robot: RobotModel, base_source: BaseSource = "odom") -> None:
+        """Lays out the vector, of what `base_source` and the joints measure."""
         base, m, n = robot.base, robot.mj, len(robot.joints)
         kinds = [int(m.jnt_type[j]) for j in base.joints]
         axes = [tuple(np.abs(m.jnt_axis[j])) for j in base.joints[:2]]
@@ -105,12 +118,17 @@ class StateVector:
             ("joint_velocities", n, "rad/s", "joint", "in model order"),
             ("joint_efforts", n, "N m", "joint", "of the motors, in model order"),
         )
-        blocks, start = [], 0
+        blocks: list[Block] = []
+        measured: list[bool] = []
+        level = BASE_SOURCES.index(base_source)
         for name, count, unit, frame, meaning in rows:
-            blocks.append(Block(name, start, count, unit, frame, meaning))
-            start += count
+            is_measured = BASE_SOURCES.index(_MEASURED_BY.get(name, "none")) <= level
+            if is_measured:
+                blocks.append(Block(name, sum(measured), count, unit, frame, meaning))
+            measured += [is_measured] * count
         self.layout: tuple[Block, ...] = tuple(blocks)
-        self.size = start
+        self.size = sum(measured)
+        self._measured = np.flatnonzero(measured) if self.size < len(measured) else None
 
     def of_data(self, data: mujoco.MjData) -> Float64Array:
         """The vector (size,) of a MuJoCo state; a new array."""
@@ -127,4 +145,5 @@ class StateVector:
             qfrc_actuator: (..., nv) [N, N·m].
         """
         parts = (qpos[..., self._q], qvel[..., self._v], qfrc_actuator[..., self._efforts])
-        return np.concatenate(parts, axis=-1)
+        whole = np.concatenate(parts, axis=-1)
+        return whole if self._measured is None else whole[..., self._measured]

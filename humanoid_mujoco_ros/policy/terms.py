@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.policy.measurement import Measurement
+from humanoid_mujoco_ros.policy.measurement import BaseSource, Measurement
 from humanoid_mujoco_ros.robot import rotation
 
 Float64Array = NDArray[np.float64]
@@ -68,6 +68,13 @@ class Term:
     """What has to measure it on a robot: imu, joints, odom, the command or the policy itself."""
     compute: Callable[[TermInputs], Float64Array]
     """(..., size) of the inputs."""
+
+    @property
+    def base(self) -> BaseSource:
+        """The least that has to measure the base."""
+        if "odom" in self.source or self.source == "simulation":
+            return "odom"
+        return "imu" if self.source == "imu" else "none"
 
 
 def projected_gravity(quaternion_wxyz: Float64Array) -> Float64Array:

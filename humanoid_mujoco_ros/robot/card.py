@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from humanoid_mujoco_ros.robot import plain_values
 from humanoid_mujoco_ros.robot.errors import ModelError, RobotCardError, YamlError
 from humanoid_mujoco_ros.robot.yaml_file import read_yaml
 
@@ -235,9 +236,11 @@ def load_card(robot: str, folder: Path) -> RobotCard:
     except (OSError, RuntimeError, ValueError) as error:  # a bad name, an unknown user's home
         if isinstance(error, RobotCardError):
             raise
-        raise RobotCardError(f"robot {_show(robot)} is no usable path: {error}") from error
+        raise RobotCardError(
+            f"robot {plain_values.shown(robot)} is no usable path: {error}"
+        ) from error
     raise RobotCardError(
-        f"robot {_show(robot)} is neither one of {', '.join(names)} "
+        f"robot {plain_values.shown(robot)} is neither one of {', '.join(names)} "
         "nor an existing file .yaml (card) or .xml (MJCF)"
     )
 
@@ -258,10 +261,13 @@ def read_card(path: Path) -> RobotCard:
         values = read_yaml(path, where)
     except YamlError as error:
         raise RobotCardError(str(error)) from error
-    values = _section(values, where, _KEYS)
-    if "model" not in values:
+    try:
+        values = plain_values.section(values, where, _KEYS)
+        read = {key: _READERS[key](value, f"{where}: {key}") for key, value in values.items()}
+    except plain_values.PlainValueError as error:
+        raise RobotCardError(str(error)) from None
+    if "model" not in read:
         raise RobotCardError(f"{where} names no model")
-    read = {key: _READERS[key](value, f"{where}: {key}") for key, value in values.items()}
     if "feet" in read:
         feet = read.pop("feet")
         read |= {"left_foot": feet.get("left", ""), "right_foot": feet.get("right", "")}
@@ -315,76 +321,18 @@ def drives_of(card: RobotCard, names: Iterable[str]) -> dict[str, Drive]:
     return result
 
 
-def _show(value: object) -> str:
-    """A value in an error: one short line."""
-    text = " ".join(str(value).split())
-    return f"'{text[:57]}...'" if len(text) > 60 else f"'{text}'"
-
-
-def _section(value: object, where: str, known: Iterable[str]) -> dict[str, Any]:
-    known = list(known)
-    if not isinstance(value, dict):
-        raise RobotCardError(f"{where} is {_show(value)}, expected keys such as {known[0]}")
-    for key in value:
-        if key not in known:
-            raise RobotCardError(f"{where} has no key {_show(key)}; it has {', '.join(known)}")
-    return value
-
-
-def _number(value: object, where: str, low: float, high: float) -> float:
-    number: float | None = None
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:  # YAML takes 1e-3, without a point, for a text
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = None
-    if number is None or not np.isfinite(number):
-        raise RobotCardError(f"{where} is {_show(value)}, expected a number")
-    if not low <= number <= high:
-        raise RobotCardError(f"{where} is {number:g}, expected {low:g} to {high:g}")
-    return number
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise RobotCardError(f"{where} is {_show(value)}, expected a text")
-    return value
-
-
-def _integer(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RobotCardError(f"{where} is {_show(value)}, expected a whole number")
-    return value
-
-
-def _truth(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise RobotCardError(f"{where} is {_show(value)}, expected true or false")
-    return value
-
-
-def _choice(value: object, where: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise RobotCardError(f"{where} is {_show(value)}, expected {' or '.join(known)}")
-    return str(value)
-
-
-def _patterns(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise RobotCardError(f"{where} is {_show(value)}, expected joint patterns")
-    return value
-
-
 _DRIVE_RANGES = {"kp": (0, 1e6), "kd": (0, 1e6), "effort_limit": (1e-6, 1e6), "armature": (0, 1e3)}
 
 
 def _drives(value: object, where: str) -> dict[str, Drive]:
     drives = {}
-    for pattern, row in _patterns(value, where).items():
-        said = _section(row, f"{where}: '{pattern}'", _DRIVE_RANGES)
+    for pattern, row in plain_values.patterns(value, where).items():
+        said = plain_values.section(row, f"{where}: '{pattern}'", _DRIVE_RANGES)
         drives[pattern] = Drive(
             **{
-                key: _number(number, f"{where}: {key} of '{pattern}'", *_DRIVE_RANGES[key])
+                key: plain_values.number(
+                    number, f"{where}: {key} of '{pattern}'", *_DRIVE_RANGES[key]
+                )
                 for key, number in said.items()
             }
         )
@@ -392,50 +340,62 @@ def _drives(value: object, where: str) -> dict[str, Drive]:
 
 
 def _start(value: object, where: str) -> StartPose:
-    said = _section(value, where, [f.name for f in fields(StartPose)])
-    joints = _patterns(said.get("joints", {}), f"{where}: joints")
+    said = plain_values.section(value, where, [f.name for f in fields(StartPose)])
+    joints = plain_values.patterns(said.get("joints", {}), f"{where}: joints")
     return StartPose(
-        keyframe=_text(said["keyframe"], f"{where}: keyframe") if "keyframe" in said else None,
-        height=_number(said["height"], f"{where}: height", -1e3, 1e3) if "height" in said else None,
+        keyframe=plain_values.text(said["keyframe"], f"{where}: keyframe")
+        if "keyframe" in said
+        else None,
+        height=plain_values.number(said["height"], f"{where}: height", -1e3, 1e3)
+        if "height" in said
+        else None,
         joints={
-            pattern: _number(angle, f"{where}: joints: '{pattern}'", -100, 100)
+            pattern: plain_values.number(angle, f"{where}: joints: '{pattern}'", -100, 100)
             for pattern, angle in joints.items()
         },
     )
 
 
 def _fallen(value: object, where: str) -> FallRule:
-    said = _section(value, where, [f.name for f in fields(FallRule)])
+    said = plain_values.section(value, where, [f.name for f in fields(FallRule)])
     high = {"max_tilt": np.pi}
-    return FallRule(
+    rule = FallRule(
         **{
-            key: _number(number, f"{where}: {key}", 0 if key in high else -1e3, high.get(key, 1e3))
+            key: plain_values.number(
+                number, f"{where}: {key}", 0 if key in high else -1e3, high.get(key, 1e3)
+            )
             for key, number in said.items()
         }
     )
+    if not rule.min_height < rule.max_height:
+        raise plain_values.PlainValueError(
+            f"{where}: min_height is {rule.min_height:g}, expected less than the max_height of "
+            f"{rule.max_height:g}"
+        )
+    return rule
 
 
 def _feet(value: object, where: str) -> dict[str, str]:
-    said = _section(value, where, ("left", "right"))
-    return {side: _text(body, f"{where}: {side}") for side, body in said.items()}
+    said = plain_values.section(value, where, ("left", "right"))
+    return {side: plain_values.text(body, f"{where}: {side}") for side, body in said.items()}
 
 
 _READERS: dict[str, Any] = {
-    "model": _text,
-    "install": _text,
-    "floor": _truth,
-    "base": _text,
+    "model": plain_values.text,
+    "install": plain_values.text,
+    "floor": plain_values.truth,
+    "base": plain_values.text,
     "feet": _feet,
-    "imu_site": _text,
+    "imu_site": plain_values.text,
     "start": _start,
-    "timestep": lambda value, where: _number(value, where, 1e-6, 0.1),
-    "steps_per_control": _integer,
-    "integrator": _text,
-    "actuation": lambda value, where: _choice(value, where, ("effort", "position")),
+    "timestep": lambda value, where: plain_values.number(value, where, 1e-6, 0.1),
+    "steps_per_control": plain_values.integer,
+    "integrator": plain_values.text,
+    "actuation": lambda value, where: plain_values.choice(value, where, ("effort", "position")),
     "drives": _drives,
-    "without_command": lambda value, where: _choice(value, where, ("limp", "hold")),
+    "without_command": lambda value, where: plain_values.choice(value, where, ("limp", "hold")),
     "fallen": _fallen,
-    "policy": _text,
+    "policy": plain_values.text,
 }
 """Key of a card → what reads its value."""
 _KEYS = tuple(_READERS)

@@ -40,6 +40,7 @@ class JointMap:
         driven_joints: Those of them that a motor drives.
         effort_limits: (n,) [N·m] that may be commanded either way, by joint of the model.
         effort_ranges: (n, 2) [N·m] that may be commanded, by joint, with the robot's signs.
+        target_ranges: (n, 2) [rad] that drives take as targets, by joint, as the robot counts.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class JointMap:
             -limits[:, None],
             limits[:, None],
         )
+        targets = self._signs[:, None] * robot.target_ranges + self._offsets[:, None]
+        self.target_ranges: Float64Array = np.sort(targets, axis=1)
 
     def positions_of_robot(self, positions: Float64Array) -> Float64Array:
         """The model's positions (n,) [rad] of the robot's, both in the model's order."""

@@ -147,6 +147,8 @@ class RobotModel:
         kp: (n,) [N·m/rad] stiffness of the drives, by joint; zeros where actuation is effort.
         kd: (n,) [N·m·s/rad] damping of the drives, by joint.
         position_limits: (n, 2) [rad], by joint; -inf and inf where the joint has none.
+        target_ranges: (n, 2) [rad] that drives take as targets, by joint: within its limits and
+            the drive's own; -inf and inf where there are none.
         imu_site: Name of the IMU's site.
         accelerometer: Name of its accelerometer.
         gyro: Name of its gyroscope.
@@ -225,6 +227,9 @@ class RobotModel:
         card = self.card
         assembly = assemble(self.path, card)
         self.mj = m = assembly.mj
+        for name in ("gravity", "wind", "magnetic", "density", "viscosity"):
+            if not np.isfinite(getattr(m.opt, name)).all():
+                raise ModelError(f"{self.path}: its option {name} has numbers that are none")
         m.opt.timestep = card.timestep_s
         m.opt.integrator = next(
             value
@@ -268,6 +273,7 @@ class RobotModel:
         self.action_joints = tuple(self.driven_joints[i] for i in by_actuator)
         self.gear, self.kp, self.kd = motors.gear, motors.kp, motors.kd
         self.effort_ranges = motors.effort_ranges
+        self.target_ranges = motors.target_ranges
         self.effort_limits = np.abs(self.effort_ranges).min(axis=1)
         self.position_limits = np.where(
             m.jnt_limited[ids, None].astype(bool), m.jnt_range[ids], [[-np.inf, np.inf]]

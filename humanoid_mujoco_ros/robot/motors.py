@@ -45,6 +45,9 @@ class Motors:
     """(n,) [N·m/rad] (position); zeros for effort."""
     kd: Array
     """(n,) [N·m·s/rad] (position); zeros for effort."""
+    target_ranges: Array
+    """(n, 2) [rad] that may be commanded (position): the joint's range, and in it the drive's;
+    -inf and inf where neither has one."""
 
 
 def driven_names(spec: mujoco.MjSpec) -> set[str]:
@@ -114,12 +117,14 @@ def read_motors(
     n = len(joints)
     gear, kp, kd = np.ones(n), np.zeros(n), np.zeros(n)
     ranges = np.zeros((n, 2))
+    targets = np.tile((-np.inf, np.inf), (n, 1))
     for i, a in sorted(actuator_of.items()):
         drive = drives.get(names[i], Drive())
         ranges[i] = _effort_range(mj, a, int(joints[i]), kinds[i], drive)
         if actuation == "position":
             kp[i], kd[i] = _gains(mj, a, kinds[i], drive, names[i], card)
             _make_drive(mj, a, kinds[i], kp[i], kd[i], ranges[i])
+            targets[i] = _target_range(mj, a, int(joints[i]))
             continue
         if kinds[i] == "position":
             _make_motor(mj, a)
@@ -130,7 +135,7 @@ def read_motors(
             mj.actuator_forcerange[a] = np.sort(ranges[i] / mj.actuator_gear[a, 0])
     driven = np.array(sorted(actuator_of), dtype=np.intp)
     actuators = np.array([actuator_of[int(i)] for i in driven], dtype=np.intp)
-    return Motors(actuation, driven, actuators, gear, ranges, kp, kd)
+    return Motors(actuation, driven, actuators, gear, ranges, kp, kd, targets)
 
 
 def _by_joint(mj: mujoco.MjModel, joints: NDArray[np.intp]) -> dict[int, int]:
@@ -172,6 +177,8 @@ def _kind(mj: mujoco.MjModel, a: int) -> Actuation:
     is_fixed = mj.actuator_gaintype[a] == mujoco.mjtGain.mjGAIN_FIXED
     is_direct = mj.actuator_dyntype[a] == mujoco.mjtDyn.mjDYN_NONE and mj.actuator_plugin[a] < 0
     gain = mj.actuator_gainprm[a, 0] * mj.actuator_gear[a, 0]
+    if is_fixed and is_direct and gain == 0 and mj.actuator_gear[a, 0] == 0:
+        raise ModelError(f"actuator '{name}' of joint '{joint}' has gear 0, so it never acts")
     if is_fixed and is_direct and gain != 0:
         if mj.actuator_biastype[a] == mujoco.mjtBias.mjBIAS_NONE:
             return "effort"
@@ -268,6 +275,14 @@ def _make_drive(
     mj.actuator_biasprm[a, 1:3] = -kp, -kd
     mj.actuator_forcelimited[a] = bool(np.isfinite(limits).any())
     mj.actuator_forcerange[a] = np.clip(limits, -1e9, 1e9)
+
+
+def _target_range(mj: mujoco.MjModel, a: int, joint: int) -> Array:
+    """(2,) [rad] least and greatest target of a drive."""
+    target: Array = np.array((-np.inf, np.inf))
+    if mj.actuator_ctrllimited[a]:
+        target = mj.actuator_ctrlrange[a].copy()
+    return np.clip(target, *mj.jnt_range[joint]) if mj.jnt_limited[joint] else target
 
 
 def _make_motor(mj: mujoco.MjModel, a: int) -> None:

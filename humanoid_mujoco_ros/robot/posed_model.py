@@ -9,7 +9,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.robot.state import Wrench
 
 Float64Array = NDArray[np.float64]
@@ -73,6 +74,39 @@ class PosedModel:
         d.qvel[self.robot.dof_indices] = joint_velocities
         self._efforts[:] = joint_efforts
         self._update_velocities()
+
+    def base_of_imu(
+        self,
+        imu_quaternion_wxyz: ArrayLike,
+        imu_angular_velocity: ArrayLike,
+        joint_positions: ArrayLike,
+        joint_velocities: ArrayLike,
+    ) -> tuple[Float64Array, Float64Array]:
+        """Orientation (4,) wxyz in the world and angular velocity (3,) [rad/s] of base_link.
+
+        The IMU may sit on any link; the pose that was taken before is lost.
+
+        Args:
+            imu_quaternion_wxyz: (4,) of imu_link in the world.
+            imu_angular_velocity: (3,) [rad/s] of imu_link, expressed in imu_link.
+            joint_positions: (n,) [rad], by joint.
+            joint_velocities: (n,) [rad/s], by joint.
+        """
+        zero = np.zeros(3)
+        none = np.zeros(len(self.robot.joints))
+        self.set_state(zero, rotation.IDENTITY, zero, zero, joint_positions, joint_velocities, none)
+        d, site = self._data, self._model.site(self.robot.imu_site).id
+        base, imu_body = self.robot.body_of_link(BASE_LINK), int(self._model.site_bodyid[site])
+        quaternion = np.empty(4)
+        mujoco.mju_mat2Quat(quaternion, d.site_xmat[site])
+        world_to_base = rotation.conjugate(d.xquat[base])
+        imu_in_base = rotation.multiply(world_to_base, quaternion)
+        turning_world = d.cvel[imu_body, :3] - d.cvel[base, :3]
+        return (
+            rotation.multiply(imu_quaternion_wxyz, rotation.conjugate(imu_in_base)),
+            rotation.rotate(imu_in_base, imu_angular_velocity)
+            - rotation.rotate(world_to_base, turning_world),
+        )
 
     @property
     def body_positions(self) -> Float64Array:

@@ -303,6 +303,28 @@ def from_joint_state(message: JointState, joints: Sequence[str]) -> JointReading
 
 
 @dataclass(frozen=True)
+class ImuReadings:
+    """What an Imu says of how it turns."""
+
+    quaternion_wxyz: Float64Array
+    """(4,) of imu_link in the world."""
+    angular_velocity: Float64Array
+    """(3,) [rad/s], expressed in imu_link."""
+
+
+def from_imu(message: Imu) -> ImuReadings:
+    """Orientation and angular velocity of a message.
+
+    Raises:
+        ValueError: It says that it has none of one of them.
+    """
+    for name in ("orientation", "angular_velocity"):
+        if getattr(message, f"{name}_covariance")[0] == -1.0:
+            raise ValueError(f"imu/data has no {name}: the first of its covariances is -1")
+    return ImuReadings(from_quaternion(message.orientation), from_vector3(message.angular_velocity))
+
+
+@dataclass(frozen=True)
 class BaseReadings:
     """What an Odometry says about the base."""
 

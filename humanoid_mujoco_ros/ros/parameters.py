@@ -68,6 +68,22 @@ OTHERS = {
 }
 
 
+_KINDS: dict[str, type] = {"str": str, "list of str": str, "list of float": float}
+"""Kind of a parameter of OTHERS → type of its value, or of the items of its list."""
+
+
+def check_other(name: str, value: object) -> None:
+    """Checks the type of a parameter of OTHERS.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    kind = OTHERS[name].kind
+    items = value if kind.startswith("list") else [value]
+    if not isinstance(items, list) or not all(type(item) is _KINDS[kind] for item in items):
+        raise ValueError(f"{name} is {value!r} ({type(value).__name__}), expected a {kind}")
+
+
 def field_docs(config_type: type) -> dict[str, str]:
     """Field name → the docstring below it in the source of a dataclass; empty without a source."""
     try:

@@ -41,18 +41,11 @@ def robots(node: Node, commands: str) -> frozenset[bytes]:
 def observers(node: Node) -> frozenset[bytes]:
     """The subscriptions, by their gid, of the nodes that make observations of a robot's topics."""
     makers = _publishers(node, OBSERVATION)
-    subscriptions = [
-        {
-            (info.node_namespace, info.node_name): bytes(info.endpoint_gid)
-            for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
-        }
-        for topic in OBSERVATION_SOURCES
-    ]
     return frozenset(
-        gids[maker]
-        for maker in makers
-        if all(maker in gids for gids in subscriptions)
-        for gids in subscriptions
+        bytes(info.endpoint_gid)
+        for topic in OBSERVATION_SOURCES
+        for info in node.get_subscriptions_info_by_topic(node.resolve_topic_name(topic))
+        if (info.node_namespace, info.node_name) in makers
     )
 
 

@@ -190,7 +190,7 @@ class SimulationClient:
 
 
 class PolicyClient:
-    """Starts, stops and exchanges the policy through policy_node's lifecycle."""
+    """Starts and stops the policy through policy_node's lifecycle, and exchanges it."""
 
     def __init__(self, node: Node, caller: Caller) -> None:
         """Looks for the services."""
@@ -198,6 +198,12 @@ class PolicyClient:
         self._get_state = node.create_client(GetState, "policy_node/get_state")
         self._change_state = node.create_client(ChangeState, "policy_node/change_state")
         self._set_parameters = node.create_client(SetParameters, "policy_node/set_parameters")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a policy_node that would answer."""
+        clients = (self._get_state, self._change_state, self._set_parameters)
+        return all(client.service_is_ready() for client in clients)
 
     def start(self, say: Say) -> None:
         """Configures the policy if need be, and activates it."""
@@ -225,13 +231,9 @@ class PolicyClient:
         return "stopped"
 
     async def _loaded(self, name: str) -> str:
-        await self._stopped()
-        if await self._state() == State.PRIMARY_STATE_INACTIVE:
-            await self._change(Transition.TRANSITION_CLEANUP, "let go of its policy")
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=name)
-        await _set_parameter(self._set_parameters, "policy", value)
-        await self._change(Transition.TRANSITION_CONFIGURE, f"load '{name}'")
-        await self._change(Transition.TRANSITION_ACTIVATE, f"start '{name}'")
+        await _set_parameter(self._set_parameters, "policy", value, _LOAD_TIMEOUT_S)
+        await self._started()
         return f"'{name}' is loaded"
 
     async def _state(self) -> int:
@@ -245,9 +247,11 @@ class PolicyClient:
             raise RemoteError(f"policy_node could not {what}; its diagnostics say why")
 
 
-async def _set_parameter(client: Client, name: str, value: ParameterValue) -> None:
+async def _set_parameter(
+    client: Client, name: str, value: ParameterValue, timeout_s: float = _TIMEOUT_S
+) -> None:
     request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
-    response = await _Call(client, request, _TIMEOUT_S)
+    response = await _Call(client, request, timeout_s)
     if not response.results[0].successful:
         node = client.srv_name.rpartition("/")[0]
         raise RemoteError(f"{node} refused {name}: {response.results[0].reason}")

@@ -14,9 +14,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from humanoid_mujoco_ros.policy.config import VelocityConfig
+from humanoid_mujoco_ros.policy.config import VelocityConfig, VelocityMessageConfig
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
-from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.ros import conversions, parameters
 from humanoid_mujoco_ros.ros.bounded_log import BoundedLog
 from humanoid_mujoco_ros.ros.topics import CMD_VEL
 
@@ -32,21 +32,22 @@ class VelocityListener:
     def __init__(
         self,
         node: Node,
-        config: VelocityConfig,
         on_refused: Callable[[object], None],
         period_s: float | None,
     ) -> None:
         """Does not listen yet.
 
         Args:
-            node: Subscribes.
-            config: Type of the message, and its timeout.
+            node: Subscribes, and declares the parameters of VelocityMessageConfig and
+                VelocityConfig.
             on_refused: Takes the reason why a message was refused.
             period_s: Simulated time [s] from one call of `next` to the following one, by which
                 the age of a command counts (lockstep); None: it counts on the steady clock.
         """
         self._node = node
-        self._config = config
+        message = parameters.declare(node, VelocityMessageConfig)
+        self._type = TwistStamped if message.stamped_cmd_vel else Twist
+        self._timeout_s = parameters.declare(node, VelocityConfig).cmd_vel_timeout_s
         self._on_refused = on_refused
         self._period_s = period_s
         self._log = BoundedLog(node.get_logger)
@@ -56,19 +57,19 @@ class VelocityListener:
         self._velocity: Float64Array = np.zeros(3)
         self._is_clipped = False
 
-    def start(self) -> None:
-        """Listens, and wants to stand until a command comes."""
+    def listen(self, *, wanted: bool) -> None:
+        """Listens from now on, or no more; at first it wants to stand until a command comes."""
+        if wanted == (self._subscription is not None):
+            return
         self._heard_s = -math.inf
         self._is_clipped = False
-        kind = TwistStamped if self._config.stamped_cmd_vel else Twist
-        self._subscription = self._node.create_subscription(kind, CMD_VEL, self.on_cmd_vel, _NEWEST)
-
-    def stop(self) -> None:
-        """Listens no more."""
-        self._heard_s = -math.inf
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
+        else:
+            self._subscription = self._node.create_subscription(
+                self._type, CMD_VEL, self.on_cmd_vel, _NEWEST
+            )
 
     def on_cmd_vel(self, message: Twist | TwistStamped) -> None:
         """Takes a command, unless it is not finite."""
@@ -103,7 +104,7 @@ class VelocityListener:
         }
 
     def _current(self) -> Float64Array:
-        is_fresh = self._now_s() - self._heard_s <= self._config.cmd_vel_timeout_s
+        is_fresh = self._now_s() - self._heard_s <= self._timeout_s
         return self._velocity if is_fresh else np.zeros(3)
 
     def _now_s(self) -> float:

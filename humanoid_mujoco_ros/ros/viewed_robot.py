@@ -10,7 +10,7 @@ from geometry_msgs.msg import WrenchStamped
 
 from humanoid_mujoco_ros.interaction.spring import SpringConfig
 from humanoid_mujoco_ros.policy import fit
-from humanoid_mujoco_ros.policy.config import VelocityConfig
+from humanoid_mujoco_ros.policy.config import VelocityMessageConfig
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters
 from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
@@ -59,7 +59,7 @@ class ViewedRobot:
         self._robot = parameters.declare_robot(node)
         self.name = spec.name or self._robot.name
         spring = parameters.declare(node, SpringConfig)
-        stamped = parameters.declare(node, VelocityConfig).stamped_cmd_vel
+        stamped = parameters.declare(node, VelocityMessageConfig).stamped_cmd_vel
         self._joint_map = parameters.declare_joint_map(node, self._robot)
         self._wrenches = WrenchPublisher(node, parameters.declare(node, FramesConfig).frame_prefix)
         self._velocity = VelocityPublisher(node, is_stamped=stamped)

@@ -54,8 +54,9 @@ class EffortMotors:
 class PositionDrives:
     """Drives that follow position targets: torque = kp (target - position) - kd velocity.
 
-    The torque is limited to the drive's effort range. MuJoCo computes it as that of an affine
-    actuator: at every physics step, and with an implicit integrator's treatment of the damping.
+    Targets are limited to the joint's range, the torque to the drive's effort range. MuJoCo
+    computes the torque as that of an affine actuator: at every physics step, and with an implicit
+    integrator's treatment of the damping.
     """
 
     def __init__(self, robot: RobotModel) -> None:
@@ -67,6 +68,7 @@ class PositionDrives:
         self._positions = robot.qpos_indices[robot.driven]
         self._start = robot.start_joints[robot.driven]
         self._holds = robot.card.without_command == "hold"
+        self._low, self._high = robot.target_ranges[robot.driven].T
         self._kp = robot.kp[robot.driven]
         self._kd = robot.kd[robot.driven]
         self._is_limp = False
@@ -79,7 +81,7 @@ class PositionDrives:
         data.ctrl[self._ids] = self._start
 
     def command(self, data: mujoco.MjData, command: Float64Array | None) -> None:
-        """Commands targets (n,) [rad], by joint.
+        """Commands targets (n,) [rad], by joint; those out of a joint's range end at it.
 
         None: the drives go limp, or hold the pose that they are in, as the robot's card says;
         before the first command of an episode they hold the pose in which it started.
@@ -89,7 +91,8 @@ class PositionDrives:
             if self._is_limp:
                 self._set_power(limp=False)
             self._is_holding = False
-            data.ctrl[self._ids] = command[self._driven]
+            within = np.clip(command[self._driven], self._low, self._high)
+            data.ctrl[self._ids] = within
         elif not self._is_commanded:
             return
         elif not self._holds:

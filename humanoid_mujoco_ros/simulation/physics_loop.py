@@ -192,7 +192,8 @@ class PhysicsLoop(ABC):
             self._loop()
         except Exception as error:  # or the node would go on without a robot
             traceback.print_exc()
-            self._update(error=f"the simulation broke down: {type(error).__name__}: {error}")
+            text = " ".join(str(error).split())  # MuJoCo's have several lines
+            self._update(error=f"the simulation broke down: {type(error).__name__}: {text}")
         self.inbox.close()
         self.inbox.serve()
         for promise in self._unanswered():

@@ -22,7 +22,7 @@ from humanoid_mujoco_ros.policy.gymnasium_robots import Environment
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.training import gymnasium_battery, steer_battery, tables
+from humanoid_mujoco_ros.training import command_battery, gymnasium_battery, steer_battery, tables
 from humanoid_mujoco_ros.training.gymnasium_battery import GymnasiumError
 from humanoid_mujoco_ros.training.trial import (
     PUSH_S,
@@ -38,6 +38,8 @@ PUSH_AT_S = (3.0, 5.0)
 """When a push comes, uniformly: the robot has found its gait."""
 EPISODE_S = 15.0
 LONG_EPISODE_S = 600.0
+MOST_STARTS = 3
+"""Of the battery commands, whose robots are simulated one after the other."""
 
 
 class EvaluationError(ValueError):
@@ -50,17 +52,18 @@ class EvaluateOptions:
 
     policies: tyro.conf.Positional[tuple[str, ...]]
     """Shipped policies such as walk, files, or hf://owner/repo; several are compared."""
-    battery: Literal["all", "gymnasium", "episodes", "pushes", "steer"] = "all"
+    battery: Literal["all", "gymnasium", "episodes", "pushes", "steer", "commands"] = "all"
     """gymnasium: Gymnasium's environment of the policy's robot at its own rate, mean return of
     whole episodes; policies for ant, half_cheetah, hopper and walker2d have this battery alone.
     episodes: at 100 Hz, 15 s episodes as they are and with each command one control period late,
     and 10-minute episodes. pushes: at 100 Hz, 0.2 s on the torso from random headings; survived
     if still up 6 s later. A robot has fallen when its torso leaves 1 to 2 m, as in Humanoid-v4;
     another robot, when its root leaves 5/7 to 10/7 of the height at which it starts. steer: for
-    policies that follow velocity commands, which have this battery alone: falls and errors under
-    commands redrawn every 5 s, late commands, drift, stopping, pushes; each with its bar."""
+    steer, which has this battery alone: falls and errors under commands redrawn every 5 s, late
+    commands, drift, stopping, pushes; each with its bar. commands: for every other policy that
+    follows velocity commands, on whatever robot: the velocity that it reaches."""
     episodes: int = 100
-    """Episodes of gymnasium and of 15 s."""
+    """Episodes of gymnasium and of 15 s; starts of commands, at most 3."""
     long_episodes: int = 10
     """Episodes of 10 minutes; 0: none."""
     pushes: int = 200
@@ -113,7 +116,8 @@ def evaluate(
     """All batteries that `options` ask for."""
     result: dict[str, Any] = {"policy": name}
     if isinstance(policy, TermPolicy):
-        return {**result, "steer": _steer(name, robot, policy, options, progress)}
+        follow = _steer if policy.card.steers else _commands
+        return {**result, **follow(name, robot, policy, options, progress)}
     checkpoint = policy
     chosen = options.battery
 
@@ -164,7 +168,7 @@ def _steer(
     options: EvaluateOptions,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The battery of a policy that follows commands."""
+    """The battery of steer."""
 
     def job(label: str) -> Report:
         task = progress.add_task(f"{name}: {label}", total=1.0)
@@ -181,10 +185,28 @@ def _steer(
     )
     commands, errors = drive.errors()
     return {
-        "rows": [asdict(row) for row in rows],
-        "commands": commands.round(3).tolist(),
-        "rms_errors": errors.round(4).tolist(),
+        "steer": {
+            "rows": [asdict(row) for row in rows],
+            "commands": commands.round(3).tolist(),
+            "rms_errors": errors.round(4).tolist(),
+        }
     }
+
+
+def _commands(
+    name: str,
+    robot: RobotModel,
+    policy: TermPolicy,
+    options: EvaluateOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The battery of every other policy that follows commands."""
+    task = progress.add_task(f"{name}: commands", total=1.0)
+    starts = min(options.episodes, MOST_STARTS)
+    rows = command_battery.evaluate(
+        name, robot, starts, options.seed, lambda share: progress.update(task, completed=share)
+    )
+    return {"commands": rows}
 
 
 def _pushes(force_n: float, options: EvaluateOptions) -> Trial:
@@ -226,12 +248,21 @@ def _load(options: EvaluateOptions) -> list[tuple[str, Checkpoint | TermPolicy, 
     loaded = []
     for name in options.policies:
         policy, robot = policy_file.load(locate.find(name), default), default
-        environment = _environment_of(policy)
-        if environment and environment.robot != robot.name and not (options.robot or options.model):
-            robot = RobotModel(ModelConfig(robot=environment.robot))
+        own = _robot_of(policy)
+        is_free = not (options.robot or options.model)
+        if is_free and own not in ("", robot.name, robot.card.name):
+            robot = RobotModel(ModelConfig(robot=own))
         _check(name, policy, robot, options.battery)
         loaded.append((name, policy, robot))
     return loaded
+
+
+def _robot_of(policy: Checkpoint | TermPolicy) -> str:
+    """The robot that a policy names; empty: none."""
+    if isinstance(policy, TermPolicy):
+        return policy.card.robot
+    environment = _environment_of(policy)
+    return environment.robot if environment else ""
 
 
 def _environment_of(policy: Checkpoint | TermPolicy) -> Environment | None:
@@ -242,11 +273,12 @@ def _environment_of(policy: Checkpoint | TermPolicy) -> Environment | None:
 
 def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, battery: str) -> None:
     """Checks that a policy fits its robot and has the battery."""
-    follows = isinstance(policy, TermPolicy) and policy.card.takes_commands
-    if battery not in ("all", "steer") and follows:
-        raise EvaluationError(f"{name} follows commands: its battery is steer")
-    if not follows and (battery == "steer" or isinstance(policy, TermPolicy)):
-        raise EvaluationError(f"{name} follows no commands: it has no battery steer")
+    if isinstance(policy, TermPolicy) and policy.card.takes_commands:
+        own = "steer" if policy.card.steers else "commands"
+        if battery not in ("all", own):
+            raise EvaluationError(f"{name} follows commands: its battery is {own}")
+    elif battery in ("steer", "commands") or isinstance(policy, TermPolicy):
+        raise EvaluationError(f"{name} follows no commands: it has no battery steer or commands")
     try:
         if isinstance(policy, TermPolicy):
             fit.check_fits(policy, robot)

@@ -49,6 +49,9 @@ class TrainOptions:
     resume: str = ""
     """Go on from this policy: the name of a shipped one, or a .safetensors file. Its .training
     file beside it, if there, brings back the critic, the learning rate and the push level."""
+    watch: bool = False
+    """Show in the browser what the policy has learnt so far: starts `humanoid sim`, which loads
+    each checkpoint as it is written and ends with the training."""
     seed: int = 1
     """Seed of the networks, the resets, the pushes and the actions."""
     processes: int = 1

@@ -41,6 +41,16 @@ EPISODES_COLUMNS: tuple[Column, ...] = (
     ("mean ctrl²", lambda v: f"{v['effort']:.3f}"),
 )
 
+COMMANDS_COLUMNS: tuple[Column, ...] = (
+    ("asked", lambda v: _triple(v["command"])),
+    ("reached", lambda v: _triple(v["reached"])),
+    ("falls", lambda v: f"{v['falls']}/{v['starts']}"),
+)
+
+
+def _triple(values: Sequence[float]) -> str:
+    return "  ".join(f"{value:5.2f}" for value in values)
+
 
 def show(results: Sequence[Result], console: Console, *, posed: bool) -> None:
     """Prints one table for each battery, with the rows of each policy.
@@ -70,6 +80,10 @@ def show(results: Sequence[Result], console: Console, *, posed: bool) -> None:
     steer = [(r["policy"], {row["name"]: row for row in r["steer"]["rows"]})
              for r in results if "steer" in r]  # fmt: skip
     _print_steering(console, steer)
+    commands = [(r["policy"], row) for r in results for row in r.get("commands", ())]
+    _print_table(
+        console, "Commands: vx and vy in m/s, yaw rate in rad/s", COMMANDS_COLUMNS, commands
+    )
 
 
 def _share_column(force_n: float) -> Column:

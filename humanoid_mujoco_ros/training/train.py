@@ -79,8 +79,14 @@ def train(options: TrainOptions) -> None:
 
 def _run(options: TrainOptions, team: Team) -> None:
     from humanoid_mujoco_ros.training.trainer import Trainer
+    from humanoid_mujoco_ros.training.watching import watching
 
     assert options.output is not None
     if team.rank == 0:  # the others write nothing
         options.output.mkdir(parents=True, exist_ok=True)
-    Trainer(options, options.output, team).run()
+    trainer = Trainer(options, options.output, team)
+    if options.watch and team.rank == 0:
+        with watching(trainer.save(), options.task.robot_card or options.model):
+            trainer.run()
+    else:
+        trainer.run()

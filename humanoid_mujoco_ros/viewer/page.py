@@ -59,7 +59,8 @@ class Page:
 
     def _build(self, sources: Sequence[RobotSource]) -> None:
         gui = self._server.gui
-        arrange(gui)
+        robots = {source.posed.robot.card.name for source in sources}
+        arrange(gui, ", ".join(sorted(robots)).replace("_", " ").capitalize())
         self._scene = Scene(self._server)
         self.robots = [self._add_robot(number, source) for number, source in enumerate(sources)]
         self._choice: RobotChoice | None = None

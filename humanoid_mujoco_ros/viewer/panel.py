@@ -48,15 +48,15 @@ class Operations:
     """Called before a reset of the simulation."""
 
 
-def arrange(gui: viser.GuiApi) -> None:
-    """Gives the page its colours and its panel a place."""
+def arrange(gui: viser.GuiApi, title: str) -> None:
+    """Gives the page its colours and its panel a place and a title."""
     gui.configure_theme(
         control_width="medium",
         show_logo=False,
         show_share_button=False,
         brand_color=BRAND_COLOR,
     )
-    gui.set_panel_label("Humanoid")
+    gui.set_panel_label(title)
     gui.main_panel.dock_right()
     gui.main_panel.set_width(_WIDTH_PX)
 

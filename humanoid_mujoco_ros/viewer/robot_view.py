@@ -43,7 +43,7 @@ class RobotSource:
     spring: SpringConfig
     """How hard the mouse pulls."""
     policies: Sequence[str]
-    """Names of the shipped policies that fit."""
+    """Names of the policies that fit the robot."""
     simulation: SimulationActions
     """Carries out what people ask of the simulation."""
     policy: PolicyActions

@@ -112,6 +112,7 @@ class Robot:
         namespace: Of the robot.
         stamp_ns: Tick → the stamp of the states.
         scale: Size of the robot.
+        commands: Topic of the commands to the joints.
         edit: Topic, tick and message → the message to write instead, the bytes of one, or None.
     """
 
@@ -122,10 +123,12 @@ class Robot:
         namespace: str = "",
         stamp_ns: Callable[[int], int] = robot_time_ns,
         scale: float = 1.0,
+        commands: str = "effort_controller/commands",
         edit: Callable[[str, int, Any], Any] = lambda topic, tick, content: content,
     ) -> None:
         self._stamp_ns = stamp_ns
         self._scale = scale
+        self._commands = commands
         self._edit = edit
         self._tick = 0
         self._bag = bag
@@ -163,7 +166,7 @@ class Robot:
         fallen = FALL_S <= time_s < RESET_S
         walked_s = min(time_s, FALL_S) if time_s < RESET_S else time_s - RESET_S
         self.send("observation", wall_ns, numbers(np.full(376, time_s)))
-        self.send("effort_controller/commands", wall_ns + LATENCY_NS, numbers([40.0, -1.0]))
+        self.send(self._commands, wall_ns + LATENCY_NS, numbers([40.0, -1.0]))
         swing = np.sin(2 * np.pi * time_s)
         self.send(
             "joint_states",

@@ -63,6 +63,19 @@ def test_time_begins_with_the_robots_first_state(run):
     assert run.commands.received_s[0] - run.observations.received_s[0] == pytest.approx(latency_s)
 
 
+def test_the_latency_of_position_commands_is_known_too(tmp_path, run):
+    synthetic_run.write(tmp_path / "run", commands="position_controller/commands", duration_s=2.0)
+    with open_bag(tmp_path / "run") as bag:
+        driven = read_run(bag)
+    assert not {name for name in driven.missing if name.endswith("commands")}
+    latency_s = driven.commands.received_s[0] - driven.observations.received_s[0]
+    assert latency_s == pytest.approx(synthetic_run.LATENCY_NS * 1e-9)
+    with_none = tmp_path / "none"
+    synthetic_run.write(with_none, without=["effort_controller/commands"], duration_s=1.0)
+    with open_bag(with_none) as bag:
+        assert "effort_controller/commands" in read_run(bag).missing
+
+
 def test_distance_leaves_out_the_reset(figures):
     walked_s = synthetic_run.FALL_S + synthetic_run.DURATION_S - synthetic_run.RESET_S
     assert figures.distance_m == pytest.approx(walked_s * synthetic_run.SPEED_M_S, rel=0.01)

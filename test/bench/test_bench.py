@@ -12,6 +12,7 @@ from humanoid_mujoco_ros.bench.graph import GraphFigures, _falls
 from humanoid_mujoco_ros.bench.hold import save_hold
 from humanoid_mujoco_ros.bench.report import Figure, picture, to_json
 from humanoid_mujoco_ros.policy.driver import Driver
+from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.latency_histogram import LatencyHistogram
@@ -54,9 +55,10 @@ def test_the_hold_policy_pulls_joints_back_at_its_own_rate(tmp_path):
     save_hold(path, robot, 1000.0)
     driver = Driver(robot, JointMap(robot, {}), robot.driven_joints)
     driver.load(str(path), sample=False, seed=0)
-    observation = np.zeros(driver._observation_size)
+    blocks = {block.name: block.slice for block in observation_layout(robot)}
+    observation = np.zeros(observation_layout(robot)[-1].slice.stop)
     observation[1] = 1.0
-    observation[driver._positions] = robot.start_joints + 0.1
+    observation[blocks["joint_positions"]] = robot.start_joints + 0.1
     assert (driver.answer(observation, np.zeros(3)) < 0).all()
 
 

@@ -11,6 +11,7 @@ from humanoid_mujoco_ros.bringup.config import (
     NODE_PARAMETERS,
     NODES,
     ConfigError,
+    check_parameters,
     config_file,
     node_configs,
     read_parameters,
@@ -76,3 +77,28 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("policy_nod: {ros__parameters: {policy: walk}}", "no node 'policy_nod'; did you mean po"),
+        ("/a/viewr_node: {ros__parameters: {port: 1}}", "no node 'viewr_node'; did you mean viewe"),
+        ("/**: {ros__parameters: {joints: abc}}", "joints is 'abc' .str., expected a list of str"),
+        ("/**: {ros__parameters: {joints: [1]}}", r"joints is \[1\] .list., expected a list of st"),
+        ("/**: {ros__parameters: {joint_map: 3}}", "joint_map is 3 .int., expected a str"),
+        ("/**: {ros__parameters: {joint_map: {a: {sign: -1}}}}", "joint_map has parameters below"),
+        ("policy_node: {ros__parameters: {polcy: walk}}", "policy_node has no parameter 'polcy'"),
+    ],
+)
+def test_a_name_or_a_kind_that_a_node_would_not_notice_is_told(tmp_path, text, match):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=match):
+        check_parameters(path, {"policy_node": {}})
+
+
+def test_sections_of_other_packages_nodes_are_left_alone(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("/teleop: {ros__parameters: {speed: 1.0}}\n/**: {ros__parameters: {rate: 2.0}}")
+    assert check_parameters(path, {"policy_node": {}}) == {"policy_node": {"rate": 2.0}}

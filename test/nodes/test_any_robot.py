@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every robot of a card on the real graph; the Unitree G1 driven by cmd_vel."""
 
+import fnmatch
 import importlib.util
+import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from tf2_msgs.msg import TFMessage
 
 from humanoid_mujoco_ros.robot import rotation
+from humanoid_mujoco_ros.robot.card import load_card
+from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.ros import conversions
+from humanoid_mujoco_ros.share import share_directory
 
 pytestmark = pytest.mark.processes
 
@@ -42,12 +50,12 @@ def pose(message):
 class Drive:
     """A client that commands a velocity again and again, in time with the states that it hears."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, odom="odom"):
         self.graph = graph
         self.odometry = []
         self.publisher = graph.node.create_publisher(Twist, "cmd_vel", 1)
         self.velocity = None
-        graph.node.create_subscription(Odometry, "odom", self.on_odom, DEPTH)
+        graph.node.create_subscription(Odometry, odom, self.on_odom, DEPTH)
 
     def on_odom(self, message):
         self.odometry.append(message)
@@ -129,8 +137,68 @@ def test_commands_beyond_the_policys_ranges_are_clipped_and_nonsense_is_refused(
     assert "Traceback" not in output
 
 
+def other_g1(folder):
+    """The card of the G1 as another maker would describe it, and the joint map to it."""
+    cards = share_directory("config") / "robots"
+    robot = RobotModel(load_card("g1", cards))
+    entries = {name: {"name": f"motor_{i}"} for i, name in enumerate(robot.joints)}
+    for name in ("left_knee_joint", "right_hip_roll_joint"):
+        entries[name]["sign"] = -1
+    tree = ElementTree.parse(robot.path)
+    tree.find("compiler").set("meshdir", str(robot.path.parent / "assets"))
+    for joint in tree.iter("joint"):
+        if joint.get("name") in entries:
+            entry = entries[joint.get("name")]
+            sign = entry.get("sign", 1)
+            joint.set("name", entry["name"])
+            joint.set("axis", " ".join(str(sign * float(x)) for x in joint.get("axis").split()))
+            ends = sorted(sign * float(x) for x in joint.get("range").split())
+            joint.set("range", " ".join(map(str, ends)))
+    tree.write(folder / "g1_other.xml")
+    card = yaml.safe_load((cards / "g1.yaml").read_text())
+    card |= {"model": "g1_other.xml", "policy": "none"}
+    for values in (card["drives"], card["start"]["joints"]):
+        for pattern, value in list(values.items()):
+            del values[pattern]
+            for name in fnmatch.filter(robot.joints, pattern):
+                sign = entries[name].get("sign", 1)
+                values[entries[name]["name"]] = (
+                    dict(value) if isinstance(value, dict) else sign * value
+                )
+    path = folder / "g1_other.yaml"
+    path.write_text(yaml.safe_dump(card, sort_keys=False))
+    return path, entries
+
+
 @needs_g1
-def test_go1_stands_in_its_drives_without_a_policy(graph):
+def test_hardware_mode_walks_a_g1_of_other_joint_names_without_odometry(graph, tmp_path):
+    card, entries = other_g1(tmp_path)
+    joints = [entry["name"] for entry in entries.values()][::-1]
+    config = yaml.safe_load((share_directory("config") / "hardware.yaml").read_text())
+    config["/**"]["ros__parameters"].update(joint_map=yaml.safe_dump(entries), joints=joints)
+    config["/**/observation_node"]["ros__parameters"]["mode"] = "lockstep"
+    config["/**/policy_node"]["ros__parameters"].update(mode="lockstep", **PATIENT)
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(config))
+    drive = Drive(graph, "truth/odom")
+    health = graph.health()
+    command = [sys.executable, "-m", "humanoid_mujoco_ros.cli", "hardware", "--robot", "g1"]
+    graph.spawn([*command, "--config", str(file)])
+    robot = {
+        "robot": card,
+        "mode": "lockstep",
+        "joints": f"[{', '.join(joints)}]",
+        "publish_observation": False,
+        "publish_clock": False,
+    }
+    graph.start("simulation_node", robot, "-r", "odom:=truth/odom")
+    assert mean_motion(drive.run((0.8, 0.0, 0.0), 4.0))[0] >= 0.4
+    assert graph.node.count_publishers("odom") == graph.node.count_subscribers("odom") == 0
+    assert health.value("simulation_node", "episode") == "0"
+
+
+@needs_g1
+def test_go1_stands_in_its_drives_without_a_policy_and_takes_a_push(graph):
     health = graph.health()
     odometry = graph.listen(Odometry, "odom", DEPTH)
     parameters = {"robot": "go1", "policy": "none"}
@@ -140,6 +208,18 @@ def test_go1_stands_in_its_drives_without_a_policy(graph):
     assert odometry[-1].pose.pose.position.z > 0.2
     graph.spin_until(lambda: "not active" in health.messages.get("policy_node", ""))
     assert graph.node.count_publishers("position_controller/commands") == 0
+    push = graph.node.create_publisher(WrenchStamped, "external_wrench", 10)
+    wrench = conversions.to_wrench(
+        Wrench(np.array((0.0, 20.0, 0.0)), np.zeros(3)), "base_link", conversions.to_time(0)
+    )
+
+    def is_moved():
+        push.publish(wrench)
+        return odometry[-1].twist.twist.linear.y > 0.03
+
+    graph.spin_until(is_moved)
+    graph.spin_until(lambda: abs(odometry[-1].twist.twist.linear.y) < 0.01)
+    assert odometry[-1].pose.pose.position.z > 0.2
 
 
 @pytest.mark.parametrize("robot", ["ant", "walker2d", "half_cheetah", "hopper"])

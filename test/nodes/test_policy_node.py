@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """policy_node in a process of its own, driven by a real simulation or by the test."""
 
+import shutil
 import signal
 
 import numpy as np
@@ -65,7 +66,7 @@ def state(graph):
 def set_policy(graph, name):
     value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=name)
     request = SetParameters.Request(parameters=[Parameter(name="policy", value=value)])
-    return graph.call(SetParameters, "policy_node/set_parameters", request).results[0].successful
+    return graph.call(SetParameters, "policy_node/set_parameters", request).results[0]
 
 
 def test_each_observation_is_answered_once_with_the_policys_efforts(graph, robot, walk):
@@ -200,33 +201,71 @@ def test_a_policy_that_was_stopped_stays_so_when_its_node_is_started_again(graph
     assert health.value("policy_node", "stopped_by") == ""
 
 
-def test_another_policy_is_loaded_by_parameter_and_a_wrong_one_is_refused(graph, robot, tmp_path):
-    graph.start("policy_node", {"observation_timeout": 0.0, "ramp": 0.0})
+@pytest.fixture
+def other(robot, tmp_path):
+    """A policy that acts otherwise than walk, and its file."""
+    path = tmp_path / "other.safetensors"
+    changed = checkpoint.load(policy_source.resolve("walk"), robot)
+    changed.biases[-1][:] += 0.05
+    changed.save(path)
+    return Policy(changed, robot), path
+
+
+def test_the_parameter_switches_to_another_policy_at_once_and_refuses_a_wrong_one(
+    graph, robot, walk, other
+):
+    other, path = other
+    graph.start("policy_node", {"observation_timeout": 0.0, "ramp": 0.02})
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    first, second = walk.efforts(observation), other.efforts(observation)
+    stand_in.ask(observation)
+    np.testing.assert_allclose(stand_in.ask(observation), first, atol=1e-3)
+
+    refused = set_policy(graph, "nonsense")
+    assert not refused.successful
+    assert "policy 'nonsense' is neither shipped nor a file" in refused.reason
+    np.testing.assert_allclose(stand_in.ask(observation), first, atol=1e-3)
+
+    assert set_policy(graph, str(path)).successful
+    # The ramp of two commands leads from the one policy to the other.
+    np.testing.assert_allclose(stand_in.ask(observation), (first + second) / 2, atol=1e-3)
+    np.testing.assert_allclose(stand_in.ask(observation), second, atol=1e-3)
+    assert "no policy to switch to" in set_policy(graph, "none").reason
+    assert state(graph) == State.PRIMARY_STATE_ACTIVE
+
+    # Before it is configured, the parameter only says what is to be loaded.
+    assert change_state(graph, Transition.TRANSITION_DEACTIVATE)
+    assert change_state(graph, Transition.TRANSITION_CLEANUP)
+    assert not set_policy(graph, "nonsense").successful
+    assert set_policy(graph, "balance").successful
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    assert change_state(graph, Transition.TRANSITION_CONFIGURE)
+    health = graph.health()
+    graph.spin_until(lambda: health.value("policy_node", "policy") == "balance")
+
+
+def test_a_policy_whose_file_is_followed_changes_with_it(graph, robot, walk, other, tmp_path):
+    other, path = other
+    followed = tmp_path / "followed.safetensors"
+    shutil.copy(policy_source.resolve("walk"), followed)
+    parameters = {"observation_timeout": 0.0, "ramp": 0.0, "policy": followed, "follow": True}
+    graph.start("policy_node", parameters)
     health = graph.health()
     stand_in = Robot(graph)
     stand_in.find_policy()
     observation = Simulation(robot).state().observation
-    before = stand_in.ask(observation)
-    path = tmp_path / "other.safetensors"
-    original = checkpoint.load(policy_source.resolve("walk"), robot)
-    changed = checkpoint.load(policy_source.resolve("walk"), robot)
-    changed.biases[-1][:] += 0.05
-    changed.save(path)
+    np.testing.assert_allclose(stand_in.ask(observation), walk.efforts(observation), atol=1e-3)
 
-    change_state(graph, Transition.TRANSITION_DEACTIVATE)
-    change_state(graph, Transition.TRANSITION_CLEANUP)
-    assert set_policy(graph, "nonsense")
-    assert not change_state(graph, Transition.TRANSITION_CONFIGURE)
-    graph.spin_until(lambda: "neither shipped nor a file" in health.messages.get("policy_node", ""))
-    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    followed.write_bytes(path.read_bytes()[:1000])
+    graph.spin_until(lambda: "the old policy goes on" in health.messages.get("policy_node", ""))
+    assert str(followed) in health.messages["policy_node"]
+    np.testing.assert_allclose(stand_in.ask(observation), walk.efforts(observation), atol=1e-3)
 
-    assert set_policy(graph, str(path))
-    assert change_state(graph, Transition.TRANSITION_CONFIGURE)
-    assert change_state(graph, Transition.TRANSITION_ACTIVATE)
-    stand_in.find_policy()
-    after = stand_in.ask(observation)
-    np.testing.assert_allclose(after, Policy(changed, robot).efforts(observation), atol=1e-3)
-    np.testing.assert_allclose(before, Policy(original, robot).efforts(observation), atol=1e-3)
+    path.replace(followed)
+    graph.spin_until(lambda: health.messages["policy_node"] == "ok")
+    np.testing.assert_allclose(stand_in.ask(observation), other.efforts(observation), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -377,8 +377,8 @@ def test_another_policy_is_loaded_and_a_wrong_one_is_explained(site):
     address = page.page.get_by_text("Address", exact=True).locator("xpath=following::input[1]")
     address.fill("/nowhere/policy.safetensors")
     page.click("Load")
-    site.until(lambda: "could not load" in page.page.inner_text("body"))
-    site.until(lambda: "neither shipped nor a file" in page.health())
+    site.until(lambda: "neither shipped nor a file" in page.page.inner_text("body"))
+    site.until(lambda: "'walk' is in control" in page.health())
 
 
 def choose(page: Page, policy: str) -> None:

@@ -644,18 +644,19 @@ def hub_cache(root, source, revision="main"):
     (snapshot / "ppo_continuous_action.cleanrl_model").write_bytes(source.read_bytes())
 
 
-def resolve_offline(address, cache):
+def resolve_offline(address, cache, *, download=True):
+    """What is printed for an address, where the hub is out of reach or not to be asked."""
     program = f"""
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
 try:
-    print(policy_source.resolve({address!r}))
+    print(policy_source.find({address!r}, download={download}).file)
 except CheckpointError as error:
     print("error:", error)
 """
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": str(int(download))},
         capture_output=True,
         text=True,
         check=True,
@@ -677,6 +678,18 @@ def test_a_hub_policy_comes_from_the_hubs_cache(
     path = Path(resolve_offline(address, tmp_path).strip())
     assert path.name == "ppo_continuous_action.cleanrl_model"
     Policy(checkpoint.load(path, native_robot), native_robot).action(np.zeros(376))
+
+
+def test_nothing_is_downloaded_for_a_policy_that_drives(tmp_path, cleanrl_file):
+    address = f"hf://{HUB_REPOSITORY}"
+    output = resolve_offline(address, tmp_path, download=False)
+    assert output.startswith(
+        f"error: ppo_continuous_action.cleanrl_model of {HUB_REPOSITORY} is not on this machine"
+    )
+    assert "deactivate it first" in output
+    hub_cache(tmp_path, cleanrl_file)
+    path = Path(resolve_offline(address, tmp_path, download=False).strip())
+    assert path.read_bytes() == cleanrl_file.read_bytes()
 
 
 def test_an_unreachable_hub_is_an_error_that_says_how_to_go_on(tmp_path):

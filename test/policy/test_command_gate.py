@@ -164,11 +164,12 @@ def test_the_wait_for_the_robot_begins_with_each_start():
 
 
 POSE = np.array([0.5, -0.5])
+TARGETS = np.array([[-10.0, 10.0], [-30.0, 30.0]])
 
 
 def positions(**config):
     """A gate for positions whose robot is in POSE, whatever it observes."""
-    return Robot(PositionRamp(lambda values: POSE), **config).gate
+    return Robot(PositionRamp(TARGETS, lambda values: POSE), **config).gate
 
 
 def test_positions_go_from_the_measured_pose_to_the_policys_one():
@@ -190,3 +191,25 @@ def test_positions_end_without_a_word_and_begin_again_with_the_ramp():
     gate.on_conflict(None)
     np.testing.assert_allclose(gate.on_observation(WANTED, 1.3), again)
     assert gate.stop() is None
+
+
+def test_positions_are_limited_to_each_joints_range():
+    gate = positions(ramp_s=0.0)
+    np.testing.assert_array_equal(gate.on_observation([99.0, -99.0], 0.0), [10, -30])
+
+
+@pytest.mark.parametrize("ramp", [EffortRamp(RANGES), PositionRamp(TARGETS, lambda values: POSE)])
+def test_another_policy_takes_over_from_the_last_command(ramp):
+    gate = Robot(ramp, ramp_s=0.04).gate
+    gate.switch()  # nothing was commanded yet: the first ramp is the usual one
+    for tick in range(5):
+        last = gate.on_observation(WANTED, tick * 0.01)
+    np.testing.assert_array_equal(last, WANTED)
+    gate.switch()
+    sent = [gate.on_observation([0.0, 0.0], 0.05 + tick * 0.01) for tick in range(5)]
+    shares = np.array([0.75, 0.5, 0.25, 0, 0])[:, None]
+    np.testing.assert_allclose(sent, shares * np.array(WANTED), atol=1e-12)
+    gate.on_tick(1.0)
+    after = gate.on_observation(WANTED, 1.1)  # after a silence it is the usual one again
+    first = Robot(ramp, ramp_s=0.04).gate.on_observation(WANTED, 0.0)
+    np.testing.assert_allclose(after, first)

@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from humanoid_mujoco_ros.policy import checkpoint, fit
-from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
+from humanoid_mujoco_ros.policy import checkpoint, fit, locate, policy_file
+from humanoid_mujoco_ros.policy.card import ActionCard, Gait, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT, Checkpoint
 from humanoid_mujoco_ros.policy.driver import Driver, PolicyError
 from humanoid_mujoco_ros.policy.inference import Policy
@@ -317,7 +317,7 @@ def test_the_measurement_is_mujocos_by_the_policys_joints(card):
     mujoco.mj_forward(robot.mj, data)
     observed = observe_data(data) if has_humanoid_v4(robot) else StateVector(robot).of_data(data)
     names = tuple(random.permutation(robot.joints))
-    measured = from_blocks(observed, fit.blocks_by_joint(robot, names), len(names))
+    measured = from_blocks(observed, fit.blocks_by_joint(robot, names, "odom"), len(names))
     joints = [data.joint(name) for name in names]
     np.testing.assert_array_equal(measured.joint_positions, [j.qpos[0] for j in joints])
     np.testing.assert_array_equal(measured.joint_velocities, [j.qvel[0] for j in joints])
@@ -372,3 +372,58 @@ def test_the_g1_stands_walks_turns_and_stands_again(name, least_m_s):
     assert walked >= least_m_s
     assert turned >= 0.5
     assert stood <= 0.1
+
+
+STANDS = dataclasses.replace(CARD, inputs=(InputTerm("projected_gravity"), InputTerm("joint_vel")))
+FLIES = dataclasses.replace(CARD, inputs=(InputTerm("joint_pos"), InputTerm("base_lin_vel")))
+
+
+def test_a_policy_reads_the_same_of_a_robot_that_measures_no_more_than_it_needs(drives, tmp_path):
+    data, _, _ = state(drives)
+    whole, imu, none = (
+        StateVector(drives, b).of_data(data).tolist() for b in ("odom", "imu", "none")
+    )
+    joints = linear_policy(tmp_path / "joints.safetensors")
+    stands = linear_policy(tmp_path / "stands.safetensors", STANDS, 5)
+    for name, observations in ((joints, (imu, none)), (stands, (imu,))):
+        driver = driver_of(drives, name)
+        expected = driver.answer(whole, ZERO)
+        for observed in observations:
+            np.testing.assert_array_equal(driver.answer(observed, ZERO), expected)
+            driver.ramp().start(observed)
+    assert np.abs(driver.answer(imu, ZERO)).max() > 0.1
+
+
+def test_a_policy_that_reads_what_the_robot_does_not_measure_is_refused(drives, tmp_path):
+    data, _, _ = state(drives)
+    imu, none = (StateVector(drives, b).of_data(data).tolist() for b in ("imu", "none"))
+    stands = linear_policy(tmp_path / "stands.safetensors", STANDS, 5)
+    flies = linear_policy(tmp_path / "flies.safetensors", FLIES, 5)
+    driver = driver_of(drives, flies)
+    text = (
+        "the policy reads base_lin_vel, which needs odom; the observation is made of joint_states"
+    )
+    with pytest.raises(VectorError, match=f"^{text} and imu/data$"):
+        driver.answer(imu, ZERO)
+    driver.load(stands, sample=False, seed=0)
+    driver.answer(imu, ZERO)
+    with pytest.raises(PolicyError, match=rf"flies\.safetensors': {text} and imu/data$"):
+        driver.load(flies, sample=False, seed=0)
+    with pytest.raises(
+        VectorError, match=r"reads projected_gravity, which needs imu/data; .* alone$"
+    ):
+        driver.answer(none, ZERO)
+
+
+def test_what_a_policy_needs_to_know_of_the_base_follows_from_its_terms(drives, tmp_path):
+    for card, size, needed in (
+        (CARD, 7, ("none", "")),
+        (STANDS, 5, ("imu", "projected_gravity")),
+        (FLIES, 5, ("odom", "base_lin_vel")),
+        (dataclasses.replace(CARD, gait=Gait(kind="steering")), 7, ("odom", "the steering gait")),
+    ):
+        name = linear_policy(tmp_path / "a.safetensors", card, size)
+        found = policy_file.load(locate.find(name), drives)
+        assert fit.needed_base(found, drives) == needed
+    walk = RobotModel()
+    assert fit.needed_base(policy_file.load(locate.find("walk"), walk), walk)[0] == "odom"

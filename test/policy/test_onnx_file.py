@@ -45,19 +45,32 @@ OWN = {
 }
 
 
-def write(path, inputs, outputs, metadata=(), extra_input=False, float_type=onnx.TensorProto.FLOAT):
+def write(
+    path,
+    inputs,
+    outputs,
+    metadata=(),
+    extra_input=False,
+    float_type=onnx.TensorProto.FLOAT,
+    shape=None,
+    also=(),
+    action="action",
+):
     """An ONNX file: the sums of the inputs, times the number of the output."""
     weight = np.outer(np.ones(inputs), np.arange(1.0, outputs + 1.0))
     helper = onnx.helper
     weight = weight.astype(helper.tensor_dtype_to_np_dtype(float_type))
-    values = [helper.make_tensor_value_info("obs", float_type, [1, inputs])]
+    values = [helper.make_tensor_value_info("obs", float_type, shape or [1, inputs])]
     if extra_input:
         values.append(helper.make_tensor_value_info("h_in", float_type, [1, 8]))
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["obs", "weight"], ["action"])],
+        [
+            *(helper.make_node("MatMul", ["obs", "weight"], [name]) for name in also),
+            helper.make_node("MatMul", ["obs", "weight"], [action]),
+        ],
         "policy",
         values,
-        [helper.make_tensor_value_info("action", float_type, [1, outputs])],
+        [helper.make_tensor_value_info(name, float_type, None) for name in (*also, action)],
         [onnx.numpy_helper.from_array(weight, "weight")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -70,6 +83,24 @@ def test_a_network_is_run(tmp_path):
     network = write(tmp_path / "a.onnx", 3, 2)
     assert (network.input_size, network.output_size) == (3, 2)
     np.testing.assert_allclose(network(np.array((1, 2, 3), dtype=np.float32)), (6, 12))
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE])
+@pytest.mark.parametrize("shape", [[3], ["batch", 3], [None, 3]])
+def test_other_floats_and_shapes_are_run_too(tmp_path, kind, shape):
+    network = write(tmp_path / "a.onnx", 3, 2, float_type=kind, shape=shape, also=("value",))
+    assert (network.input_size, network.output_size) == (3, 2)
+    acted = network(np.array((1, 2, 3), dtype=np.float32))
+    assert acted.dtype == np.float32
+    np.testing.assert_allclose(acted, (6, 12))
+
+
+@pytest.mark.parametrize("shape", [[8, 3], ["batch", "n"], [1, 1, 3]])
+def test_an_input_that_is_not_one_vector_is_refused(tmp_path, shape):
+    with pytest.raises(
+        OnnxError, match=r"its input has shape \[.*expected one vector of a fixed s"
+    ):
+        write(tmp_path / "a.onnx", 3, 2, shape=shape)
 
 
 def test_the_dialect_of_mjlab_and_isaac_lab_is_read(tmp_path):
@@ -136,10 +167,12 @@ def test_files_that_are_no_policy_are_refused(tmp_path):
     page.write_text("<!doctype html>")
     with pytest.raises(OnnxError, match="is no ONNX file that onnxruntime can run"):
         OnnxNetwork(page)
-    with pytest.raises(OnnxError, match=r"a\.onnx cannot be run: .*expected: \(tensor\(double"):
-        write(tmp_path / "a.onnx", 4, 2, float_type=onnx.TensorProto.DOUBLE).try_out()
     with pytest.raises(OnnxError, match=r"2 inputs \(obs, h_in\), expected one vector"):
         write(tmp_path / "a.onnx", 4, 2, extra_input=True)
+    with pytest.raises(OnnxError, match=r"its input is a tensor\(int32\), expected tensor\(float"):
+        write(tmp_path / "a.onnx", 4, 2, float_type=onnx.TensorProto.INT32)
+    with pytest.raises(OnnxError, match="has the outputs value, mean, expected one, or one of the"):
+        write(tmp_path / "a.onnx", 4, 2, also=("value",), action="mean")
 
 
 def package_file(text):

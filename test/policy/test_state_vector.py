@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.policy.measurement import from_blocks
-from humanoid_mujoco_ros.policy.state_vector import StateVector
+from humanoid_mujoco_ros.policy.state_vector import StateVector, observation_layout
 from humanoid_mujoco_ros.robot.card import RobotCard, load_card
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
@@ -107,3 +107,25 @@ def test_a_fixed_base_is_not_observed(tmp_path):
         "joint_velocities",
         "joint_efforts",
     ]
+
+
+@pytest.mark.parametrize("name", ["humanoid", "ant", "walker2d"])
+def test_what_nothing_measures_has_no_block_and_the_rest_is_as_ever(name):
+    robot = RobotModel(load_card(name, CARDS))
+    state = Simulation(robot).step(np.zeros(len(robot.joints)))
+    values = state.qpos, state.qvel, np.ones(robot.mj.nv)
+    whole = StateVector(robot)
+    blocks = dict(zip([b.name for b in whole.layout], whole.layout, strict=True))
+    turn = "pitch" if name == "walker2d" else "orientation"
+    joints = ["joint_positions", "joint_velocities", "joint_efforts"]
+    for base, names in (
+        ("imu", [turn, "joint_positions", "angular_velocity", *joints[1:]]),
+        ("none", joints),
+    ):
+        vector = StateVector(robot, base)
+        assert [block.name for block in vector.layout] == names
+        assert vector.size == vector.layout[-1].slice.stop == sum(b.size for b in vector.layout)
+        for block in vector.layout:
+            expected = whole.of(*values)[blocks[block.name].slice]
+            np.testing.assert_array_equal(vector.of(*values)[block.slice], expected)
+        assert vector.layout == observation_layout(robot, base)

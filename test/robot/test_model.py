@@ -427,3 +427,13 @@ def test_position_servos_of_the_model_are_drives(tmp_path):
 def test_a_wrong_config_is_explained(config, match):
     with pytest.raises(ModelError, match=match):
         RobotModel(config)
+
+
+def test_options_that_are_no_numbers_and_gears_of_zero_are_refused(tmp_path):
+    config = write_model(tmp_path)
+    add(config, '<option gravity="0 nan 0"/>')
+    with pytest.raises(ModelError, match="its option gravity has numbers that are none"):
+        RobotModel(config)
+    config = write_model(tmp_path, actuators='<motor name="m" joint="hip" gear="0"/>')
+    with pytest.raises(ModelError, match="'m' of joint 'hip' has gear 0, so it never acts"):
+        RobotModel(config)

@@ -157,3 +157,34 @@ def test_an_unknown_link_is_named(robot):
 def test_a_robot_without_feet_sensors_can_be_posed():
     robot = RobotModel(replace(ModelConfig().card(), left_foot="", right_foot=""))
     assert observe_data(PosedModel(robot).data()).shape == (376,)
+
+
+IMU_ON_THE_HEAD = """<mujoco><worldbody><body name="trunk" pos="0 0 1"><freejoint/><geom size=".1"/>
+  <body pos="0 0 .2"><joint name="pan" axis="0 .6 .8"/><geom size=".05"/>
+    <body name="head" euler="10 20 30"><geom size=".05"/>
+      <joint name="nod" axis="1 0 0" pos=".1 0 0"/>
+      <site name="imu_link" euler="90 40 0" pos=".1 .2 .3"/></body></body></body></worldbody>
+<actuator><motor joint="pan" ctrlrange="-1 1"/><motor joint="nod" ctrlrange="-1 1"/></actuator>
+<sensor><framequat name="turn" objtype="site" objname="imu_link"/></sensor></mujoco>"""
+
+
+def test_the_turning_of_the_base_follows_from_an_imu_on_any_link(tmp_path):
+    path = tmp_path / "looker.xml"
+    path.write_text(IMU_ON_THE_HEAD)
+    robot = RobotModel(ModelConfig(model=str(path)))
+    posed, data = PosedModel(robot), mujoco.MjData(robot.mj)
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        data.qpos[:] = random.normal(size=robot.mj.nq)
+        data.qpos[3:7] /= np.linalg.norm(data.qpos[3:7])
+        data.qvel[:] = random.normal(size=robot.mj.nv)
+        mujoco.mj_forward(robot.mj, data)
+        quaternion, turning = posed.base_of_imu(
+            data.sensor("turn").data,
+            data.sensor(robot.gyro).data,
+            data.qpos[robot.qpos_indices],
+            data.qvel[robot.dof_indices],
+        )
+        same = quaternion * np.sign(quaternion @ data.qpos[3:7])
+        np.testing.assert_allclose(same, data.qpos[3:7], atol=1e-12)
+        np.testing.assert_allclose(turning, data.qvel[3:6], atol=1e-12)

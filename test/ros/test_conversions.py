@@ -161,3 +161,13 @@ def test_odometry_round_trips(state):
     np.testing.assert_array_equal(readings.quaternion_wxyz, state.base_quaternion_wxyz)
     np.testing.assert_array_equal(readings.linear_velocity, state.base_linear_velocity)
     np.testing.assert_array_equal(readings.angular_velocity, state.base_angular_velocity)
+
+
+def test_an_imu_round_trips_and_says_what_it_lacks(state):
+    message = conversions.to_imu(state.imu, "", conversions.to_time(1))
+    readings = conversions.from_imu(message)
+    np.testing.assert_array_equal(readings.quaternion_wxyz, state.imu.quaternion_wxyz)
+    np.testing.assert_array_equal(readings.angular_velocity, state.imu.angular_velocity)
+    message.orientation_covariance[0] = -1.0
+    with pytest.raises(ValueError, match="imu/data has no orientation: the first of its covarian"):
+        conversions.from_imu(message)

@@ -8,6 +8,7 @@ import pytest
 from loop_recorder import Recorder
 
 from humanoid_mujoco_ros.robot.card import Drive, RobotCard, StartPose
+from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
@@ -194,3 +195,32 @@ def test_the_loop_takes_power_from_the_drives_of_a_silent_policy(tmp_path):
         assert recorder.port.take_status().watchdog == "timeout"
         recorder.port.command(np.array([1.0]))
         recorder.wait(lambda: recorder.states[-1].joint_efforts[0] != 0)
+
+
+def test_a_target_beyond_the_joints_range_ends_at_it(tmp_path):
+    robot = pendulum(tmp_path, drive=Drive(kp=KP, kd=KD), joints=2)
+    path = robot.path
+    text = path.read_text().replace('name="q0"', 'name="q0" limited="true" range="-20 40"')
+    path.write_text(text)
+    robot = RobotModel(robot.card)
+    np.testing.assert_allclose(robot.target_ranges[0], np.deg2rad([-20, 40]))
+    assert np.isinf(robot.target_ranges[1]).all()
+    told, limited = Simulation(robot, STILL), Simulation(robot, STILL)
+    beyond = told.step(np.array([9.0, 9.0]))
+    at_it = limited.step(np.array([np.deg2rad(40), 9.0]))
+    np.testing.assert_array_equal(beyond.joint_efforts, at_it.joint_efforts)
+    assert beyond.joint_efforts[1] > 2 * beyond.joint_efforts[0]
+
+
+def test_the_targets_of_a_servo_are_within_its_range_and_its_joints(tmp_path):
+    path = tmp_path / "servo.xml"
+    path.write_text("""
+        <mujoco><compiler angle="radian"/><worldbody><body name="base"><geom size=".1"/>
+          <body><inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/>
+            <joint name="q" axis="0 1 0" limited="true" range="-1 1"/></body></body></worldbody>
+        <actuator><position name="q" joint="q" kp="30" ctrllimited="true" ctrlrange="-.5 2"/>
+        </actuator></mujoco>""")
+    robot = RobotModel(RobotCard(name="servo", model=str(path)))
+    np.testing.assert_allclose(robot.target_ranges, [[-0.5, 1.0]])
+    mapped = JointMap(robot, {"q": {"name": "q", "sign": -1, "offset": 0.25}})
+    np.testing.assert_allclose(mapped.target_ranges, [[-0.75, 0.75]])
