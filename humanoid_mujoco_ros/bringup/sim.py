@@ -79,10 +79,9 @@ RobotList = Annotated[
 class SimOptions(GraphOptions):
     """Start the simulated humanoid and the policy that controls it; Ctrl-C ends all of it."""
 
-    config_names: ClassVar[tuple[str, ...]] = ("sim", "humanoid_v4")
+    config_names: ClassVar[tuple[str, ...]] = ("sim",)
     config: str = "sim"
-    """sim (100 Hz), humanoid_v4 (66.67 Hz, for CleanRL's published checkpoints), or a ROS
-    parameter file."""
+    """sim, or a ROS parameter file."""
     robots: RobotList = ""
     """Several robots in one world: NAME=ROBOT[:POLICY][@x,y,yaw] for each (m and degrees), or the
     number of robots of the chosen kind in a row. Each has its namespace."""

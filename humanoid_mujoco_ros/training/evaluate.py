@@ -277,8 +277,13 @@ def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, batter
         own = "steer" if policy.card.steers else "commands"
         if battery not in ("all", own):
             raise EvaluationError(f"{name} follows commands: its battery is {own}")
-    elif battery in ("steer", "commands") or isinstance(policy, TermPolicy):
-        raise EvaluationError(f"{name} follows no commands: it has no battery steer or commands")
+    elif isinstance(policy, TermPolicy):
+        raise EvaluationError(
+            f"{name} is made of input terms and follows no commands: no battery measures it; "
+            "if it was exported, evaluate the checkpoint that it was made of"
+        )
+    elif battery in ("steer", "commands"):
+        raise EvaluationError(f"{name} follows no commands: it has no battery {battery}")
     try:
         if isinstance(policy, TermPolicy):
             fit.check_fits(policy, robot)

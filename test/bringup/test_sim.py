@@ -243,7 +243,7 @@ def test_a_second_robot_leaves_the_clock_to_the_first(graph):
     ("node", "parameters", "reason"),
     [
         ("simulation_node", "real_time_factor: 2", "real_time_factor is 2 (int), expected float"),
-        ("policy_node", "action: best", "action is 'best', expected mean or sample"),
+        ("policy_node", "action: best", "action is 'best', expected auto or mean or sample"),
         ("policy_node", "ramp: -1.0", "ramp_s must not be negative"),
         ("viewer_node", "prot: 80", "viewer_node has no parameter 'prot'; it has allowed_origins"),
         ("simulation_node", "model: [1]", "model is [1] (list), expected str"),
@@ -263,11 +263,11 @@ def test_a_wrong_parameter_file_is_one_clear_line(graph, tmp_path, node, paramet
     ("arguments", "reason"),
     [
         (["--policy", "run"], "policy 'run' is neither shipped nor a file; shipped are"),
-        (["--config", "lab"], "config 'lab' is neither a file nor one of sim, humanoid_v4\n"),
+        (["--config", "lab"], "config 'lab' is neither a file nor one of sim\n"),
         (["--config", "hardware"], "config 'hardware' is neither a file nor one of sim"),
         (["--config", "~nobody_here/x.yaml"], "is no usable path"),
         (["--real-time-factor", "-1"], "real_time_factor must be positive, not -1.0"),
-        (["--config", "humanoid_v4", "--policy", "walk"], "trained at 100.00 Hz"),
+        (["--robot", "humanoid_v4", "--policy", "walk"], "trained at 100.00 Hz"),
         (["--namespace", "a b"], "--namespace 'a b' is not one"),
         (["--seed", "-1"], "--seed must be within 0 and"),
         (["--seed", "100000000000000000000"], "--seed must be within 0 and"),

@@ -23,9 +23,11 @@ from safetensors.numpy import load_file, save_file
 from humanoid_mujoco_ros.policy import checkpoint, observation
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
 from humanoid_mujoco_ros.robot.card import load_card
+from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 torch = pytest.importorskip("torch")
@@ -118,6 +120,23 @@ def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "normalization", "action"),
+    [(None, "running", "sample"), (None, "stored", "mean"), (False, "running", "mean")],
+)
+def test_actions_are_drawn_where_cleanrl_draws_them(
+    cleanrl_file, native_robot, asked, normalization, action
+):
+    if normalization == "stored":
+        np.savez(cleanrl_file.with_name("obs_rms.npz"), mean=np.zeros(376), var=np.ones(376))
+    driver = Driver(native_robot, JointMap(native_robot), native_robot.joints)
+    driver.load(str(cleanrl_file), sample=asked, seed=0)
+    figures = driver.figures()
+    assert (figures["normalization"], figures["action"]) == (normalization, action)
+    answers = [driver.answer(np.zeros(376), np.zeros(3)) for _ in range(2)]
+    assert np.array_equal(*answers) == (action == "mean")
+
+
 def test_our_own_checkpoints_do_without_torch(tmp_path, robot, cleanrl_file):
     path = tmp_path / "own.safetensors"
     own_checkpoint(robot).save(path)
@@ -127,6 +146,7 @@ sys.modules["torch"] = None
 from pathlib import Path
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
 from humanoid_mujoco_ros.robot.card import load_card

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +111,36 @@ def test_another_robots_height_and_motors_are_its_own(tmp_path):
     assert evaluate.main(command) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())["results"][0]
     assert result["episodes"]["15 s"]["upright_s"] > 0.3
+
+
+def test_a_robot_learns_in_the_physics_of_its_card():
+    walk = TASKS["walk"]()
+    robot = TrainOptions(walk, robot="humanoid_v4").robot_model()
+    assert (robot.card.name, robot.control_period_s) == ("humanoid_v4", 0.015)
+    robot = TrainOptions(walk, robot=str(TERRIER)).robot_model()
+    assert robot.name == "terrier"
+    assert TrainOptions(TASKS["hopper"](), robot="hopper").robot_model().name == "hopper"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["walk", "--robot", "ant"], "walk is learnt by robots with .*; 'ant' is another kind"),
+        (["walk", "--model", "position"], "walk is learnt by .*; 'position' is another kind"),
+        (["hopper", "--robot", "ant"], "hopper is a task of the robot hopper, not --robot ant"),
+        (["hopper", "--model", "a.xml"], "hopper is a task of the robot hopper, not --model a.x"),
+        (["walk", "--robot", "gorilla"], "robot 'gorilla' is neither one of ant"),
+        (["walk", "--robot", "ant", "--model", "a.xml"], "takes a model FILE.xml too: leave out"),
+    ],
+)
+def test_a_robot_that_cannot_learn_the_task_is_one_clear_line(arguments, match, tmp_path, capsys):
+    servos = TERRIER.read_text().replace("<motor ", '<position kp="9" ')
+    (tmp_path / "position.xml").write_text(servos)
+    known = [str(tmp_path / "position.xml") if a == "position" else a for a in arguments]
+    assert train.main([*known, "--minutes", "0", "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(match, said)
+    assert said.count("\n") == 1
 
 
 def test_each_motor_is_commanded_within_its_own_range(tmp_path):
