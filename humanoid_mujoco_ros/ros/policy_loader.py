@@ -104,6 +104,16 @@ class PolicyLoader:
         if prepared is not None and self._driver.kind is not None:
             self._switch(prepared)
 
+    def look(self) -> None:
+        """Takes a new file of the policy over."""
+        if self._driver.kind is None or self._watch is None or not self._watch.has_changed():
+            return
+        try:
+            self._switch(self._prepare(self._driver.name, download=False))
+        except PolicyError as error:
+            self._file_error = shortened(f"the old policy goes on: {error}")
+            self._node.get_logger().error(self._file_error)
+
     def report_to(self, health: Health) -> None:
         """Adds why the newest file is not used."""
         if self._file_error is not None:
@@ -127,13 +137,3 @@ class PolicyLoader:
         if self._gate.is_started:
             self._gate.switch()
             self._on_switch()
-
-    def look(self) -> None:
-        """Takes a new file of the policy over."""
-        if self._driver.kind is None or self._watch is None or not self._watch.has_changed():
-            return
-        try:
-            self._switch(self._prepare(self._driver.name, download=False))
-        except PolicyError as error:
-            self._file_error = shortened(f"the old policy goes on: {error}")
-            self._node.get_logger().error(self._file_error)

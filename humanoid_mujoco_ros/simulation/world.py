@@ -79,7 +79,7 @@ class World:
         """
         for simulation, command in zip(self._simulations, commands, strict=True):
             simulation.begin_step(command)
-        if self._contacts is not None and self._are_any_near():
+        if self._contacts is not None and self.are_any_near():
             for _ in range(self._steps):
                 self._advance_together(self._contacts)
         else:
@@ -93,19 +93,7 @@ class World:
                 states.append(error)
         return states
 
-    def _advance_together(self, contacts: ContactModel) -> None:
-        """Makes one physics step in which robots may touch."""
-        for simulation in self._simulations:
-            simulation.apply_wrenches()
-        wrenches = contacts.wrenches(*self._states())
-        for simulation, wrench in zip(self._simulations, wrenches, strict=True):
-            simulation.touch(wrench)
-            simulation.advance(1)
-
-    def _states(self) -> tuple[list[mujoco.MjModel], list[mujoco.MjData]]:
-        return [s.model for s in self._simulations], [s.data for s in self._simulations]
-
-    def _are_any_near(self) -> bool:
+    def are_any_near(self) -> bool:
         """Whether the boxes around two robots overlap, or may before the tick is over."""
         boxes = []
         for member in self.members:
@@ -117,6 +105,18 @@ class World:
             bool((lower <= other_upper).all() and (other_lower <= upper).all())
             for (lower, upper), (other_lower, other_upper) in itertools.combinations(boxes, 2)
         )
+
+    def _advance_together(self, contacts: ContactModel) -> None:
+        """Makes one physics step in which robots may touch."""
+        for simulation in self._simulations:
+            simulation.apply_wrenches()
+        wrenches = contacts.wrenches(*self._states())
+        for simulation, wrench in zip(self._simulations, wrenches, strict=True):
+            simulation.touch(wrench)
+            simulation.advance(1)
+
+    def _states(self) -> tuple[list[mujoco.MjModel], list[mujoco.MjData]]:
+        return [s.model for s in self._simulations], [s.data for s in self._simulations]
 
     def _check_room(self, contacts: ContactModel) -> None:
         pair = contacts.touching(*self._states())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -120,10 +120,7 @@ def evaluate(
         return {**result, **follow(name, robot, policy, options, progress)}
     checkpoint = policy
     chosen = options.battery
-
-    def job(label: str) -> Report:
-        task = progress.add_task(f"{name}: {label}", total=1.0)
-        return lambda share: progress.update(task, completed=share)
+    job = _jobs(name, progress)
 
     environment = gymnasium_battery.environment_of(checkpoint)
     if environment is not None and chosen in ("all", "gymnasium") and not options.model:
@@ -161,6 +158,16 @@ def evaluate(
     return result
 
 
+def _jobs(name: str, progress: Progress) -> Callable[[str], Report]:
+    """Starts a bar for each job of a policy, by what it does; returns what moves that bar."""
+
+    def job(label: str) -> Report:
+        task = progress.add_task(f"{name}: {label}", total=1.0)
+        return lambda share: progress.update(task, completed=share)
+
+    return job
+
+
 def _steer(
     name: str,
     robot: RobotModel,
@@ -169,10 +176,7 @@ def _steer(
     progress: Progress,
 ) -> dict[str, Any]:
     """The battery of steer."""
-
-    def job(label: str) -> Report:
-        task = progress.add_task(f"{name}: {label}", total=1.0)
-        return lambda share: progress.update(task, completed=share)
+    job = _jobs(name, progress)
 
     rows, drive = steer_battery.evaluate(
         robot,
@@ -201,11 +205,9 @@ def _commands(
     progress: Progress,
 ) -> dict[str, Any]:
     """The battery of every other policy that follows commands."""
-    task = progress.add_task(f"{name}: commands", total=1.0)
     starts = min(options.episodes, MOST_STARTS)
-    rows = command_battery.evaluate(
-        name, robot, starts, options.seed, lambda share: progress.update(task, completed=share)
-    )
+    report = _jobs(name, progress)("commands")
+    rows = command_battery.evaluate(name, robot, starts, options.seed, report)
     return {"commands": rows}
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 import socket
 
 import pytest
@@ -17,7 +18,9 @@ from humanoid_mujoco_ros.bringup.config import (
     read_parameters,
     write_parameters,
 )
-from humanoid_mujoco_ros.ros.parameters import named_fields
+from humanoid_mujoco_ros.bringup.options import GraphOptions
+from humanoid_mujoco_ros.policy.locate import named_cards, shipped_policies
+from humanoid_mujoco_ros.ros.parameters import field_docs, named_fields
 
 
 def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
@@ -81,6 +84,12 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_the_help_names_every_policy_that_there_is():
+    text = field_docs(GraphOptions)["policy"]
+    words = set(re.findall(r"\w+", text.partition(", a file")[0]))
+    assert {*shipped_policies(), *named_cards()} <= words
 
 
 @pytest.mark.parametrize(

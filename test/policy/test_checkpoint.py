@@ -2,6 +2,7 @@
 """Checkpoints against torch, Gymnasium and broken files."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pickle
@@ -45,17 +46,14 @@ def native_robot():
     return RobotModel(ModelConfig(timestep_s=0.003, steps_per_control=5))
 
 
-def cleanrl_agent(observations=376, hidden=64, actions=17):
+def cleanrl_agent(observations=376, hidden=(64, 64), actions=17):
     """The modules of CleanRL's ppo_continuous_action agent, from their description."""
 
     def network(outputs):
-        return torch.nn.Sequential(
-            torch.nn.Linear(observations, hidden),
-            torch.nn.Tanh(),
-            torch.nn.Linear(hidden, hidden),
-            torch.nn.Tanh(),
-            torch.nn.Linear(hidden, outputs),
-        )
+        layers = []
+        for into, out in itertools.pairwise((observations, *hidden, outputs)):
+            layers += [torch.nn.Linear(into, out), torch.nn.Tanh()]
+        return torch.nn.Sequential(*layers[:-1])
 
     torch.manual_seed(1)
     agent = torch.nn.Module()
@@ -105,6 +103,20 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     env.close()
 
 
+def test_the_layers_of_a_deep_network_come_in_the_order_of_their_numbers(tmp_path, native_robot):
+    agent = cleanrl_agent(hidden=(64,) * 5)  # its layers are 0, 2, 4, 6, 8 and 10
+    path = tmp_path / "deep.cleanrl_model"
+    torch.save(agent.state_dict(), path)
+    loaded = checkpoint.load(path, native_robot)
+    theirs = [
+        layer.weight.detach().numpy()
+        for layer in agent.actor_mean
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    for weights, expected in zip(loaded.weights, theirs, strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
 def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     own = own_checkpoint(robot, hidden=(48, 24))
     path = tmp_path / "own.safetensors"
@@ -146,10 +158,7 @@ sys.modules["torch"] = None
 from pathlib import Path
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.policy.inference import Policy
-from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
-from humanoid_mujoco_ros.robot.card import load_card
 import numpy as np
 robot = RobotModel()
 print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)

@@ -74,7 +74,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("placements", [APART, ARM_TO_ARM], ids=["apart", "arm to arm"])
 def test_a_robot_that_nothing_touches_moves_as_it_would_alone(robot, placements):
     world = world_of(robot, placements)
-    assert world._are_any_near() == (placements is ARM_TO_ARM)
+    assert world.are_any_near() == (placements is ARM_TO_ARM)
     alone = [Simulation(robot, SimulationConfig(seed=i)) for i, member in enumerate(world.members)]
     standing = lambda number, tick: 0.1 * wriggle(number, tick)  # noqa: E731
     for tick, states in enumerate(run(world, 40, standing)):
