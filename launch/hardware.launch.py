@@ -9,7 +9,7 @@ from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
 from humanoid_mujoco_ros.bringup import launch_files
-from humanoid_mujoco_ros.bringup.config import PACKAGE, read_parameters, write_overrides
+from humanoid_mujoco_ros.bringup.config import PACKAGE, NodeGroup, read_parameters, write_overrides
 from humanoid_mujoco_ros.bringup.hardware import HardwareOptions, check
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.urdf import urdf
@@ -40,9 +40,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
     stay_local(network=options.network)
-    overrides = write_overrides(launch_files.new_run_directory(), nodes)
+    group = NodeGroup(options.namespace, nodes)
+    overrides = write_overrides(launch_files.new_run_directory(), group)
     drivers = [
-        launch_files.node_action(name, options, overrides, respawn=True, respawn_delay=1.0)
+        launch_files.node_action(
+            name, options, group.namespace, overrides, respawn=True, respawn_delay=1.0
+        )
         for name in nodes
     ]
     return [*drivers, *tf]

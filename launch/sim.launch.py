@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated humanoid, its policy and, if asked for, RViz, the browser view and a recording."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +39,31 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = context.launch_configurations
     try:
         options = launch_files.options_of(SimOptions, values, without=["record"])
-        nodes = check(options)
+        groups = check(options)
     except ValueError as error:
         raise RuntimeError(f"{PACKAGE}: {error}") from error
     stay_local(network=options.network)
     directory = launch_files.new_run_directory()
-    overrides = write_overrides(directory, nodes)
     follows_clock = {"use_sim_time": launch_files.is_true(values["use_sim_time"])}
+    # Robots that share a world have the groups after the world's.
+    robots = [group.namespace for group in groups[1:]] or [options.namespace]
     actions: list[LaunchDescriptionEntity] = []
-    for name in nodes:
-        if name == "simulation_node":
-            role: dict[str, Any] = {"on_exit": _end_with_simulation}
-        else:
-            role = {"respawn": True, "respawn_delay": 1.0}
-        is_view = name in ("viewer_node", "force_marker_node")
-        more = [follows_clock] if is_view else []
-        actions.append(launch_files.node_action(name, options, overrides, more, **role))
+    for group in groups:
+        overrides = write_overrides(directory, group)
+        for name in group.nodes:
+            if name == "simulation_node":
+                role: dict[str, Any] = {"on_exit": _end_with_simulation}
+            else:
+                role = {"respawn": True, "respawn_delay": 1.0}
+            is_view = name in ("viewer_node", "force_marker_node")
+            more = [follows_clock] if is_view else []
+            actions.append(
+                launch_files.node_action(name, options, group.namespace, overrides, more, **role)
+            )
     if launch_files.is_true(values["rviz"]):
-        actions.append(_rviz(options.namespace, directory, follows_clock))
+        actions += [_rviz(robot, directory, follows_clock) for robot in robots]
     if launch_files.is_true(values["record"]):
-        actions.append(_record(options.namespace, directory))
+        actions.append(_record(robots, directory))
     return actions
 
 
@@ -73,7 +79,7 @@ def _rviz(namespace: str, directory: Path, parameters: dict[str, bool]) -> Launc
     file = share_directory("rviz") / "humanoid.rviz"
     if namespace:
         content = _in_namespace(yaml.safe_load(file.read_text()), namespace)
-        file = directory / file.name
+        file = directory / namespace / file.name
         file.write_text(yaml.safe_dump(content, sort_keys=False))
     return Node(
         package="rviz2",
@@ -104,14 +110,14 @@ def _in_namespace(content: Any, namespace: str) -> Any:
     return changed
 
 
-def _record(namespace: str, directory: Path) -> LaunchDescriptionEntity:
+def _record(namespaces: Sequence[str], directory: Path) -> LaunchDescriptionEntity:
     if launch_files.is_missing("ros2bag"):
         return LogInfo(
             msg="ros2 bag is not installed (apt install ros-$ROS_DISTRO-ros2bag); going on"
         )
     file = share_directory("config") / f"{RECORD_QOS}.yaml"
     qos = yaml.safe_load(file.read_text())
-    if namespace:
+    for namespace in filter(None, namespaces):
         qos[f"/{namespace}/robot_description"] = dict(qos["/robot_description"])
     file = directory / file.name
     file.write_text(yaml.safe_dump(qos))

@@ -52,13 +52,18 @@ class RawBrowser:
         self.send("GuiUpdateMessage", uuid=uuid, updates=updates)
 
     def drag(
-        self, phase: str, instance: Any = 0, start: Any = (0, 0, 1.4), end: Any = (0, 0.3, 1.4)
+        self,
+        phase: str,
+        instance: Any = 0,
+        start: Any = (0, 0, 1.4),
+        end: Any = (0, 0.3, 1.4),
+        robot: str = "",
     ):
-        """Sends a phase of a mouse's drag of the humanoid."""
+        """Sends a phase of a mouse's drag of the humanoid, or of one of several by its name."""
         self.send(
             "SceneNodeDragMessage",
             phase=phase,
-            name="/robot/sphere",
+            name=f"{robot and '/'}{robot}/robot/sphere",
             instance_index=instance,
             start_position=start,
             start_screen_pos=[0, 0],

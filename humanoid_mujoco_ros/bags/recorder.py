@@ -10,7 +10,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ class RecordOptions:
     needs to be understood again."""
     namespace: str = ""
     """Namespace of the robot."""
+    robots: tuple[str, ...] = ()
+    """Names of robots that share a world: each has its namespace within that one."""
     use_sim_time: bool = False
     """Stamp messages with the simulated time of /clock instead of the time of reception."""
     network: bool = False
@@ -93,9 +95,15 @@ class RecorderNode(GuardedNode):
         )
         self._writer = writer
         self._use_sim_time = options.use_sim_time
-        known = {self._resolve(name): type_name for name, type_name in topics.RECORDED.items()}
-        self._wanted = {self._resolve(name) for name in options.topics} or set(known)
-        self._latched = {self._resolve(name) for name in topics.LATCHED}
+        own = self.get_namespace().rstrip("/")
+        self._namespaces = [f"{own}/{robot}" for robot in options.robots] or [own]
+        known = {
+            name: type_name
+            for relative, type_name in topics.RECORDED.items()
+            for name in self._resolve([relative])
+        }
+        self._wanted = self._resolve(options.topics) or set(known)
+        self._latched = self._resolve(topics.LATCHED)
         self._expected_types = {name: t for name, t in known.items() if name in self._wanted}
         self._subscriptions_by_topic: dict[str, Subscription] = {}
         self._types: dict[str, str] = {}
@@ -136,8 +144,9 @@ class RecorderNode(GuardedNode):
         }
         return health
 
-    def _resolve(self, name: str) -> str:
-        return topics.full_name(name, self.get_namespace())
+    def _resolve(self, names: Collection[str]) -> set[str]:
+        """The full names of topics, in the namespace of each robot."""
+        return {topics.full_name(name, where) for name in names for where in self._namespaces}
 
     def _discover(self) -> None:
         if self._use_sim_time and self.get_clock().now().nanoseconds == 0:

@@ -24,8 +24,10 @@ from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.ros.topics import COMMANDS
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
-from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_config, start_qpos
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 _NODE = "simulation_node"
 _TIMEOUT_S = 10.0
@@ -140,12 +142,8 @@ def _compare(
 
 def _start(robot: RobotModel, parameters: dict[str, Any]) -> Float64Array | None:
     """(nq,) where the episodes started; None: as the robot's card says."""
-    known = StartConfig()
-    config = StartConfig(
-        parameters.get("start_posture", known.start_posture),
-        tuple(parameters.get("start_pose", known.start_pose)),
-    )
-    return None if config == known else start_qpos(robot, config)
+    config = start_config(parameters)
+    return None if config == StartConfig() else start_qpos(robot, config)
 
 
 def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
@@ -156,7 +154,9 @@ def _parameters(bag: Bag, namespace: str) -> dict[str, Any]:
             f"{bag.path} does not hold the parameters of {node}, such as its seed; "
             "`humanoid record` keeps them, `ros2 bag record` does not"
         )
-    return recorded[node]
+    # A robot that shares a world has the loop's parameters from the node of the world.
+    world = topics.full_name(_NODE, f"/{namespace.strip('/')}".rpartition("/")[0])
+    return recorded.get(world, {}) | recorded[node]
 
 
 @dataclass(frozen=True)
@@ -248,11 +248,12 @@ def _simulate(
         if answer is None:
             done.set()
         else:
-            loop.command(answer)
+            loop.ports[0].command(answer)
 
-    loop = LockstepLoop(simulation, config, on_state, lambda: frozenset({"recording"}))
     if start is not None:
-        loop.start_at(start)
+        simulation.start_at(start)
+    world = World([Member("", simulation)])
+    loop = LockstepLoop(world, config, [Listener(on_state, lambda: frozenset({"recording"}))])
     loop.start()
     # The time limit is for a state, not for the run.
     seen = -1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _NODE_CONFIGS = {
         "robot.model:ModelConfig",
         "simulation.simulation:SimulationConfig",
         "simulation.physics_loop:LoopConfig",
+        "simulation.robot_spec:WorldConfig",
         "ros.state_publisher:InterfaceConfig",
         "ros.shared_config:FramesConfig",
     ),
@@ -49,6 +51,7 @@ _NODE_CONFIGS = {
     "viewer_node": (
         "robot.model:ModelConfig",
         "viewer.config:ViewerConfig",
+        "simulation.robot_spec:WorldConfig",
         "ros.shared_config:FramesConfig",
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
@@ -66,6 +69,15 @@ NODE_PARAMETERS = {
 }
 """Node → its other parameters."""
 NODES = tuple(_NODE_CONFIGS)
+
+
+@dataclass
+class NodeGroup:
+    """Nodes of one namespace."""
+
+    namespace: str
+    nodes: dict[str, dict[str, Any]]
+    """Node → the parameters to set on top of the config file."""
 
 
 class ConfigError(ValueError):
@@ -205,12 +217,14 @@ def _known_parameters(node: str) -> set[str]:
     return known
 
 
-def write_overrides(directory: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_overrides(directory: Path, group: NodeGroup) -> Path:
     """The file, in the run's folder, of what is set on top of the config."""
-    path = directory / "overrides.yaml"
-    own = {node: dict(values) for node, values in nodes.items()}
+    folder = directory / group.namespace
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {node: dict(values) for node, values in group.nodes.items()}
     if "policy_node" in own:
-        own["policy_node"]["run_directory"] = str(directory)
+        own["policy_node"]["run_directory"] = str(folder)
+    path = folder / "overrides.yaml"
     write_parameters(path, own)
     return path
 
@@ -224,17 +238,15 @@ def write_parameters(path: Path, parameters: dict[str, dict[str, Any]]) -> None:
     path.write_text(yaml.safe_dump(content or {"/**": {"ros__parameters": {}}}))
 
 
-def node_arguments(
-    config: Path, namespace: str, nodes: dict[str, dict[str, Any]], directory: Path
-) -> list[str]:
-    """Command line of every node of a graph: the config file, what `nodes` set on top, namespace.
+def node_arguments(config: Path, group: NodeGroup, directory: Path) -> list[str]:
+    """Command line of every node of a group: the config file, what is set on top, the namespace.
 
-    The latter goes to a file in `directory`, since -p would lose against a section of the config
+    The second goes to a file in `directory`, since -p would lose against a section of the config
     that names the node.
     """
-    overrides = write_overrides(directory, nodes)
+    overrides = write_overrides(directory, group)
     arguments = ["--ros-args", "--params-file", str(config)]
     arguments += ["--params-file", str(overrides)]
-    if namespace:
-        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    if group.namespace:
+        arguments += ["-r", f"__ns:=/{group.namespace}"]
     return arguments

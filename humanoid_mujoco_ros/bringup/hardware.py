@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from humanoid_mujoco_ros.bringup.config import check_parameters, node_arguments
+from humanoid_mujoco_ros.bringup.config import NodeGroup, check_parameters, node_arguments
 from humanoid_mujoco_ros.bringup.options import GraphOptions
 from humanoid_mujoco_ros.bringup.robot_check import check_robots
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
@@ -58,7 +58,8 @@ def processes(
     options: HardwareOptions, nodes: dict[str, dict[str, Any]], directory: Path
 ) -> list[NodeProcess]:
     """The processes that drive the robot; `directory` keeps a file of their parameters."""
-    arguments = node_arguments(options.config_path, options.namespace, nodes, directory)
+    group = NodeGroup(options.namespace, nodes)
+    arguments = node_arguments(options.config_path, group, directory)
     return [node_process(node, arguments, restart=True) for node in nodes]
 
 

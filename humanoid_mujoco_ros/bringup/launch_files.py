@@ -97,6 +97,7 @@ def new_run_directory() -> Path:
 def node_action(
     name: str,
     options: GraphOptions,
+    namespace: str,
     overrides: Path,
     more: Collection[Mapping[str, Any]] = (),
     **arguments: Any,
@@ -110,7 +111,7 @@ def node_action(
         package=PACKAGE,
         executable=name,
         name=name,
-        namespace=options.namespace,
+        namespace=namespace,
         parameters=[str(options.config_path), str(overrides), *more],
         output="screen",
         **arguments,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.parameters import from_parameters, parse_joint_map
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec
+from humanoid_mujoco_ros.simulation.simulation import Simulation
+from humanoid_mujoco_ros.simulation.start import start_config, start_qpos
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,29 @@ def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> CheckedRobot:
             f"observation_node has base_from: {source}"
         )
     return CheckedRobot(robot, policy.base)
+
+
+def check_world(
+    specs: Sequence[RobotSpec],
+    robots: Sequence[RobotModel],
+    parameters: Sequence[Mapping[str, Any]],
+) -> None:
+    """Finds what keeps robots from sharing a world.
+
+    Args:
+        specs: The robots' names and places.
+        robots: Their models.
+        parameters: For each robot those of its simulation_node.
+
+    Raises:
+        ValueError: They stand in each other's way, or do not keep the same time.
+    """
+    members = []
+    for spec, robot, own in zip(specs, robots, parameters, strict=True):
+        simulation = Simulation(robot)
+        simulation.start_at(start_qpos(robot, start_config(own)))
+        members.append(Member(spec.name, simulation, spec.placement))
+    World(members)
 
 
 def stands_by_itself(robot: RobotModel, parameters: Mapping[str, Any]) -> bool:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,12 +14,13 @@ from rich.console import Console
 from tyro.constructors import PrimitiveConstructorSpec
 
 from humanoid_mujoco_ros.bringup.config import (
+    NodeGroup,
     check_parameters,
     node_arguments,
     read_parameters,
 )
 from humanoid_mujoco_ros.bringup.options import GraphOptions
-from humanoid_mujoco_ros.bringup.robot_check import check_robots, stands_by_itself
+from humanoid_mujoco_ros.bringup.robot_check import check_robots, check_world, stands_by_itself
 from humanoid_mujoco_ros.bringup.run_directory import run_directory
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, node_process
 from humanoid_mujoco_ros.bringup.terminal import RECORDER, supervise
@@ -26,6 +28,7 @@ from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec, parse_robots
 
 MAX_SEED = 2**63 - 1
 """What a ROS parameter can hold."""
@@ -58,6 +61,20 @@ OptionalFolder = Annotated[
 """An option whose value may be left out."""
 
 
+RobotList = Annotated[
+    str,
+    PrimitiveConstructorSpec(
+        nargs="+",
+        metavar="NAME=ROBOT [NAME=ROBOT ...]|N",
+        instance_from_str=" ".join,
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=str.split,
+    ),
+    tyro.conf.arg(help_behavior_hint="(default: one robot)"),
+]
+"""An option of several words, which a launch argument writes in one."""
+
+
 @dataclass(frozen=True)
 class SimOptions(GraphOptions):
     """Start the simulated humanoid and the policy that controls it; Ctrl-C ends all of it."""
@@ -65,6 +82,9 @@ class SimOptions(GraphOptions):
     config_names: ClassVar[tuple[str, ...]] = ("sim",)
     config: str = "sim"
     """sim, or a ROS parameter file."""
+    robots: RobotList = ""
+    """Several robots in one world: NAME=ROBOT[:POLICY][@x,y,yaw] for each (m and degrees), or the
+    number of robots of the chosen kind in a row. Each has its namespace."""
     follow: bool = False
     """Load the policy's file again whenever it changes: watch a training learn."""
     mode: Literal["realtime", "lockstep"] | None = None
@@ -86,12 +106,27 @@ class SimOptions(GraphOptions):
     """Record the run as a rosbag2 bag (MCAP) in this folder, which must not exist; without a
     folder, in humanoid_<date>-<time>."""
 
+    def of(self, spec: RobotSpec, number: int) -> SimOptions:
+        """The options of one robot, which is number 0, 1 and so on in its world.
 
-def check(options: SimOptions) -> dict[str, dict[str, Any]]:
+        The page is the world's.
+        """
+        return replace(
+            self,
+            robot=spec.robot or self.robot,
+            policy=spec.policy or self.policy,
+            namespace=f"{self.namespace}/{spec.name}",
+            seed=None if self.seed is None else self.seed + number,
+            viewer=False,
+        )
+
+
+def check(options: SimOptions) -> list[NodeGroup]:
     """Finds what is wrong with the options before anything starts.
 
     Returns:
-        Node → the parameters to set on top of the config file, for each node to start.
+        The nodes to start. The first group has simulation_node, and all else of a robot that is
+        alone; robots that share a world have a group each.
 
     Raises:
         ValueError: The message says what cannot be used.
@@ -100,10 +135,41 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
     path = options.config_path
     if options.record is not None and options.record.exists():
         raise ValueError(f"{options.record} exists already; --record needs a new folder")
-    if options.seed is not None and not 0 <= options.seed <= MAX_SEED:
-        raise ValueError(f"--seed must be within 0 and {MAX_SEED}, not {options.seed}")
-    simulation: dict[str, Any] = options.frames()
-    policy: dict[str, Any] = {}
+    specs = parse_robots(options.robots)
+    last_seed = MAX_SEED - max(len(specs) - 1, 0)
+    if options.seed is not None and not 0 <= options.seed <= last_seed:
+        raise ValueError(f"--seed must be within 0 and {last_seed}, not {options.seed}")
+    simulation = _simulation(options)
+    each = [options.of(spec, number) for number, spec in enumerate(specs)] or [options]
+    checked = []
+    for number, own in enumerate(each):
+        try:
+            group, everything = _robot_group(own, simulation)
+            checked.append((group, everything, check_robots(everything).robot))
+        except ValueError as error:
+            name = f"robot {specs[number].name}: " if specs else ""
+            raise ValueError(f"{name}{error}") from error
+    if all(stands_by_itself(robot, own["policy_node"]) for _, own, robot in checked):
+        simulation.setdefault("hold_until_command", False)
+    groups = [group for group, _, _ in checked]
+    if not specs:
+        groups[0].nodes = {"simulation_node": simulation, **groups[0].nodes}
+        return groups
+    check_world(
+        specs,
+        [robot for _, _, robot in checked],
+        [everything["simulation_node"] for _, everything, _ in checked],
+    )
+    world = {"simulation_node": simulation, **replace(options, force_marker=False).views()}
+    for parameters in world.values():
+        parameters |= options.chosen_robot() | {"robots": options.robots}
+    check_parameters(path, world, options.namespace)
+    return [NodeGroup(options.namespace, world), *groups]
+
+
+def _simulation(options: SimOptions) -> dict[str, Any]:
+    """What the options set for simulation_node."""
+    simulation: dict[str, Any] = options.frames() | options.chosen_robot()
     if options.mode is not None:
         simulation["mode"] = options.mode
     if options.real_time_factor is not None:
@@ -111,23 +177,41 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
     if options.duration:
         simulation["duration"] = float(options.duration)
     if options.seed is not None:
-        simulation["seed"] = policy["seed"] = options.seed
+        simulation["seed"] = options.seed
+    if not options.clock:
+        simulation["publish_clock"] = False
+    if options.observation == "from_topics":
+        simulation["publish_observation"] = False
+    return simulation
+
+
+def _robot_group(
+    options: SimOptions, simulation: dict[str, Any]
+) -> tuple[NodeGroup, dict[str, dict[str, Any]]]:
+    """The nodes of one robot, beside simulation_node, and all parameters of each node.
+
+    Args:
+        options: Those of the robot.
+        simulation: What is set for simulation_node.
+    """
+    path = options.config_path
+    policy: dict[str, Any] = {}
+    if options.seed is not None:
+        policy["seed"] = options.seed
     if options.policy:
         policy["policy"] = options.policy
     if options.follow:
         policy["follow"] = True
-    if not options.clock:
-        simulation["publish_clock"] = False
     observer: dict[str, Any] = {}
-    nodes = {"simulation_node": simulation, "policy_node": policy}
+    nodes = {"policy_node": policy}
     if options.observation == "from_topics":
-        simulation["publish_observation"] = False
         nodes["observation_node"] = observer
     nodes |= options.views()
     for parameters in nodes.values():
         parameters |= options.chosen_robot()
 
-    everything = check_parameters(path, nodes, options.namespace)
+    simulated = simulation | options.frames() | options.chosen_robot()
+    everything = check_parameters(path, {"simulation_node": simulated, **nodes}, options.namespace)
     loop = from_parameters(LoopConfig, everything["simulation_node"])
     if loop.mode == "lockstep":
         # The simulation may wait as long as it likes.
@@ -139,18 +223,21 @@ def check(options: SimOptions) -> dict[str, dict[str, Any]]:
         observer_all = read_parameters(path, "observation_node", options.namespace)
         timeout_s = from_parameters(ObservationConfig, observer_all).input_timeout_s
         observer["input_timeout"] = slowness * timeout_s
-    robot = check_robots(everything).robot
-    if stands_by_itself(robot, everything["policy_node"]):
-        simulation.setdefault("hold_until_command", False)
-    return nodes
+    return NodeGroup(options.namespace, nodes), everything
 
 
 def processes(
-    options: SimOptions, nodes: dict[str, dict[str, Any]], directory: Path
+    options: SimOptions, groups: Sequence[NodeGroup], directory: Path
 ) -> list[NodeProcess]:
-    """The processes of the graph; `directory` keeps a file of their parameters."""
-    arguments = node_arguments(options.config_path, options.namespace, nodes, directory)
-    found = [node_process(node, arguments, restart=node != "simulation_node") for node in nodes]
+    """The processes of the graph; `directory` keeps the files of their parameters."""
+    found = []
+    for group in groups:
+        arguments = node_arguments(options.config_path, group, directory)
+        robot = group.namespace.removeprefix(options.namespace).strip("/")
+        found += [
+            node_process(node, arguments, restart=node != "simulation_node", robot=robot)
+            for node in group.nodes
+        ]
     if options.record is not None:
         found.insert(0, _recorder(options))
     return found
@@ -160,6 +247,9 @@ def _recorder(options: SimOptions) -> NodeProcess:
     arguments = ["-m", "humanoid_mujoco_ros.bags.recorder", str(options.record)]
     if options.namespace:
         arguments += ["--namespace", options.namespace]
+    robots = [spec.name for spec in parse_robots(options.robots)]
+    if robots:
+        arguments += ["--robots", *robots]
     if options.network:
         arguments += ["--network"]
     return NodeProcess(RECORDER, tuple(arguments), ends_last=True)
@@ -168,12 +258,12 @@ def _recorder(options: SimOptions) -> NodeProcess:
 def run(options: SimOptions) -> int:
     """Runs `humanoid sim`."""
     try:
-        nodes = check(options)
+        groups = check(options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     stay_local(network=options.network)
     with run_directory() as directory:
-        return supervise(
-            processes(options, nodes, directory), options.namespace, "simulation_node", Console()
-        )
+        nodes = processes(options, groups, directory)
+        robots = [spec.name for spec in parse_robots(options.robots)]
+        return supervise(nodes, options.namespace, "simulation_node", Console(), robots)

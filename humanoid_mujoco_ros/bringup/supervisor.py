@@ -32,7 +32,7 @@ class NodeProcess:
     """A node to run."""
 
     name: str
-    """Name for people; the node's own."""
+    """Name for people; the node's own, with the robot's in front where there are several."""
     arguments: tuple[str, ...]
     """Command line after the Python interpreter."""
     restart: bool = False
@@ -41,10 +41,12 @@ class NodeProcess:
     """Stop it after all the others, which may have last words for it."""
 
 
-def node_process(node: str, arguments: Sequence[str], *, restart: bool = False) -> NodeProcess:
-    """One of this package's nodes with its command-line arguments."""
+def node_process(
+    node: str, arguments: Sequence[str], *, restart: bool = False, robot: str = ""
+) -> NodeProcess:
+    """One of this package's nodes with its command-line arguments, for one robot of several."""
     module = f"humanoid_mujoco_ros.nodes.{node}"
-    return NodeProcess(node, ("-m", module, *arguments), restart)
+    return NodeProcess(f"{robot}/{node}".lstrip("/"), ("-m", module, *arguments), restart)
 
 
 class _Running:

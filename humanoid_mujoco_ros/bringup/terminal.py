@@ -27,9 +27,20 @@ _PLAIN_STATUS_PERIOD_S = 5.0
 
 
 def supervise(
-    nodes: Sequence[NodeProcess], namespace: str, main_node: str, console: Console
+    nodes: Sequence[NodeProcess],
+    namespace: str,
+    main_node: str,
+    console: Console,
+    robots: Sequence[str] = (),
 ) -> int:
     """Runs the nodes under a status line until Ctrl-C or until `main_node` is done.
+
+    Args:
+        nodes: The processes.
+        namespace: Where they are.
+        main_node: The process whose end is the end; empty: none.
+        console: The terminal.
+        robots: Names of the robots that share the namespace; none: it is one robot's.
 
     Returns:
         Exit status: 1 when a node failed.
@@ -41,7 +52,7 @@ def supervise(
     for number in ending:
         signal.signal(number, _interrupt)
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-    listener = status.StatusListener(namespace)
+    listener = status.StatusListener(namespace, robots)
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
     supervisor = Supervisor(nodes, lambda text: console.print(Text(text), soft_wrap=True))
@@ -59,8 +70,8 @@ def supervise(
             signal.signal(number, signal.SIG_IGN)
         console.print("stopping")
         supervisor.stop()
-        if listener.board.text("simulation_node", "sim_time_s"):
-            _print(status.summary(listener.board), console)
+        if listener.is_there:
+            _print(listener.summary(), console)
         executor.shutdown()
         listener.destroy_node()
         rclpy.try_shutdown()
@@ -112,9 +123,9 @@ def _watch(
             return
         ticks += 1
         if console.is_terminal:
-            live.update(status.panel(listener.board), refresh=True)
+            live.update(listener.panel(), refresh=True)
         elif ticks % round(_PLAIN_STATUS_PERIOD_S / _POLL_S) == 0:
-            _print(status.line(listener.board), console)
+            _print(listener.line(), console)
 
 
 def _print(text: str, console: Console) -> None:
@@ -124,7 +135,10 @@ def _print(text: str, console: Console) -> None:
 def _is_over(supervisor: Supervisor, main_node: str) -> bool:
     """Whether the main node has ended, or a node without which there is nothing to do."""
     ended = supervisor.ended
-    return main_node in ended or any(ended.get(n) == START_FAILED for n in ESSENTIAL)
+    return main_node in ended or any(
+        status == START_FAILED and name.rpartition("/")[2] in ESSENTIAL
+        for name, status in ended.items()
+    )
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -6,28 +6,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import WrenchStamped
-from rclpy.clock import Clock, ClockType
-
-from humanoid_mujoco_ros.interaction.spring import SpringConfig
-from humanoid_mujoco_ros.policy import fit
-from humanoid_mujoco_ros.policy.config import VelocityMessageConfig
-from humanoid_mujoco_ros.robot.posed_model import PosedModel
-from humanoid_mujoco_ros.ros import conversions, diagnostics, parameters, runtime
-from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
+from humanoid_mujoco_ros.ros import diagnostics, parameters, runtime
 from humanoid_mujoco_ros.ros.guard import GuardedNode
-from humanoid_mujoco_ros.ros.remote_control import Caller, PolicyClient, SimulationClient
-from humanoid_mujoco_ros.ros.robot_listener import RobotListener
-from humanoid_mujoco_ros.ros.shared_config import FramesConfig, PairingConfig
-from humanoid_mujoco_ros.ros.velocity_publisher import VelocityPublisher
-from humanoid_mujoco_ros.ros.viewer_readings import ReadingsCollector
-from humanoid_mujoco_ros.ros.wrench_publisher import WrenchPublisher
+from humanoid_mujoco_ros.ros.remote_control import Caller
+from humanoid_mujoco_ros.ros.robot_node import robot_nodes
+from humanoid_mujoco_ros.ros.viewed_robot import ViewedRobot
+from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec, WorldConfig, parse_robots
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
 from humanoid_mujoco_ros.viewer.page import Page
-from humanoid_mujoco_ros.viewer.readings import Readings
 
 _NICENESS = 10
 """A picture may come late; a command may not."""
@@ -44,8 +31,11 @@ class ViewerNode(GuardedNode):
     Calls: simulation/pause, simulation/step, simulation/reset; simulation_node's set_parameters;
     policy_node's get_state, change_state and set_parameters.
 
-    Parameters: the fields of ViewerConfig, SpringConfig, FramesConfig, PairingConfig and
-    ModelConfig, and `joint_map`.
+    With the parameter `robots` it shows several robots of one world. Each then has a node of this
+    name, with all of this but the page, in its own namespace.
+
+    Parameters: the fields of ViewerConfig, WorldConfig, SpringConfig, FramesConfig, PairingConfig
+    and ModelConfig, and `joint_map`.
     """
 
     def __init__(self) -> None:
@@ -55,48 +45,25 @@ class ViewerNode(GuardedNode):
             ValueError: A parameter cannot be used or the port is taken; the message says why.
         """
         super().__init__("viewer_node")
-        robot = parameters.declare_robot(self)
         config = parameters.declare(self, ViewerConfig)
-        spring = parameters.declare(self, SpringConfig)
-        stamped = parameters.declare(self, VelocityMessageConfig).stamped_cmd_vel
-        joint_map = parameters.declare_joint_map(self, robot)
-        self._posed = PosedModel(robot)
-        self._board = DiagnosticsBoard(self.get_namespace(), ignore=self.get_name())
+        specs = parse_robots(parameters.declare(self, WorldConfig).robots)
+        owners = robot_nodes(self, specs) if specs else [self]
         self._rejections = diagnostics.Rejections(self)
-        self._stamp_ns: int | None = None
         self._frames_reported = 0
         self._caller = Caller()
-        self._simulation = SimulationClient(self, self._caller)
-        self._page = Page(
-            config,
-            spring,
-            self._posed,
-            fit.fitting_names(robot),
-            self._simulation,
-            PolicyClient(self, self._caller),
-        )
-        prefix = parameters.declare(self, FramesConfig).frame_prefix
-        self._wrenches = WrenchPublisher(self, prefix)
-        self._velocity = VelocityPublisher(self, is_stamped=stamped)
-        self._listener = RobotListener(
-            self,
-            self._posed,
-            joint_map,
-            self.on_state,
-            self._rejections.add,
-            parameters.declare(self, PairingConfig),
-        )
-        self._readings = ReadingsCollector(self._board, self._listener)
-        for side, _, _ in robot.foot_sensors:
-            topic, callback = f"{side}_foot/wrench", partial(self.on_foot_wrench, side)
-            self.create_subscription(WrenchStamped, topic, callback, 1)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._board.on_diagnostics, 10)
+        self._robots = [
+            ViewedRobot(owner, self, spec, self._caller, self._rejections)
+            for owner, spec in zip(owners, specs or [RobotSpec("")], strict=True)
+        ]
+        self._page = Page(config, [robot.source for robot in self._robots])
+        for robot, view in zip(self._robots, self._page.robots, strict=True):
+            robot.connect(view)
+        names = ", ".join(robot.name for robot in self._robots)
         self._diagnostics = diagnostics.DiagnosticsPublisher(
-            self, "browser view", robot.name, self._health
+            self, "browser view", names, self._health
         )
         # Pictures keep wall time, whatever the simulation's time does.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0 / config.frame_rate_hz, self.draw, clock=steady)
+        self.create_steady_timer(1.0 / config.frame_rate_hz, self.draw)
         if self._page.secret_links:
             # Not to the log: /rosout carries it to the machines that need the token.
             sys.stdout.write(f"browser view: {' or '.join(self._page.secret_links)}\n")
@@ -107,35 +74,23 @@ class ViewerNode(GuardedNode):
     def destroy_node(self) -> None:
         """Lets go of the robot, ends the page, then the node."""
         if self.context.ok():
-            self._wrenches.publish({}, self._stamp_ns or 0)
+            for robot in self._robots:
+                robot.let_go()
         self._page.close()
         super().destroy_node()
-
-    def on_state(self, stamp_ns: int) -> None:
-        """Takes a new state and answers with what acts on the robot from now."""
-        self._stamp_ns = stamp_ns
-        self._wrenches.publish(self._page.on_state(stamp_ns), stamp_ns)
-
-    def on_foot_wrench(self, side: str, message: WrenchStamped) -> None:
-        """Takes the ground's force on a foot."""
-        self._page.on_foot_wrench(side, conversions.from_wrench(message))
 
     def draw(self) -> None:
         """Draws the next frame."""
         self._caller.check_timeouts()
-        if self._readings.silence() is not None:
-            self._page.robot_lost()
-        self._page.draw(self._collect, self._readings.efforts)
-        self._velocity.send(self._page.velocity())
-
-    def _collect(self) -> Readings:
-        return self._readings.readings(self._stamp_ns, is_pushable=self._simulation.is_there)
+        self._page.draw()
+        for robot in self._robots:
+            robot.update()
 
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()
-        silence = self._readings.silence()
-        if silence is not None:
-            health.report(diagnostics.WARN, silence)
+        for robot in self._robots:
+            if robot.silence is not None:
+                health.report(diagnostics.WARN, robot.silence)
         faults, last = self._page.faults.take()
         if faults:
             self._rejections.add(f"{last} ({faults} times)" if faults > 1 else last)
@@ -144,7 +99,9 @@ class ViewerNode(GuardedNode):
             "url": self._page.url,
             "browsers": self._page.client_count,
             "frames": frames,
-            "pushed_links": ", ".join(sorted(self._wrenches.links)),
+            "pushed_links": ", ".join(
+                link for robot in self._robots for link in robot.pushed_links
+            ),
         }
         self._rejections.report_to(health)
         return health

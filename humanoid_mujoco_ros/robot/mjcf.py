@@ -59,6 +59,23 @@ class Foot:
 
 
 @dataclass
+class Draft:
+    """A robot with the additions of its card, before it is compiled."""
+
+    spec: mujoco.MjSpec
+    root: mujoco.MjsBody
+    """The robot's root body."""
+    base_joints: tuple[str, ...]
+    """Names of the joints that the base has in the world; they are none of the robot's."""
+    imu_site: str
+    accelerometer: str
+    gyro: str
+    feet: tuple[Foot, ...]
+    own_soles: frozenset[str]
+    """Names of the soles that the file itself has."""
+
+
+@dataclass
 class Assembly:
     """A robot, compiled, and the names of what was added to it."""
 
@@ -66,7 +83,7 @@ class Assembly:
     root: str
     """Name of the robot's root body."""
     base_joints: tuple[str, ...]
-    """Names of the joints that the base has in the world; they are none of the robot's."""
+    """As in the draft."""
     imu_site: str
     accelerometer: str
     gyro: str
@@ -75,8 +92,8 @@ class Assembly:
     """File of each mesh, by MuJoCo id, that shows it as MuJoCo does but for its `mesh_scale`."""
 
 
-def assemble(path: Path, card: RobotCard) -> Assembly:
-    """Reads an MJCF file and compiles it with the additions of a card.
+def draft(path: Path, card: RobotCard) -> Draft:
+    """Reads an MJCF file and makes the additions of a card.
 
     Raises:
         ModelError: MuJoCo cannot load the file, or something that the card names is not in it.
@@ -107,15 +124,28 @@ def assemble(path: Path, card: RobotCard) -> Assembly:
         (mujoco.mjtSensor.mjSENS_ACCELEROMETER, mujoco.mjtSensor.mjSENS_GYRO), names, strict=True
     ):
         spec.add_sensor(name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)
-    own_sites = [site.name for body in _bodies(root) for site in body.sites]
+    own_sites = {site.name for body in _bodies(root) for site in body.sites}
     feet = _add_feet(spec, root, card, path, sensors)
-    root_name = root.name
-    mj = _compiled(spec, path)
-    for foot in feet:
-        if foot.site not in own_sites:
+    own_soles = frozenset(own_sites & {foot.site for foot in feet})
+    return Draft(spec, root, base_joints, site, names[0], names[1], feet, own_soles)
+
+
+def assemble(path: Path, card: RobotCard) -> Assembly:
+    """Reads an MJCF file and compiles it with the additions of a card.
+
+    Raises:
+        ModelError: MuJoCo cannot load the file, or something that the card names is not in it.
+    """
+    d = draft(path, card)
+    root_name = d.root.name
+    mj = compiled(d.spec, path)
+    for foot in d.feet:
+        if foot.site not in d.own_soles:
             _place_sole(mj, foot)
-    files = _mesh_files(spec, mj)
-    return Assembly(mj, root_name, base_joints, site, names[0], names[1], feet, files)
+    files = _mesh_files(d.spec, mj)
+    return Assembly(
+        mj, root_name, d.base_joints, d.imu_site, d.accelerometer, d.gyro, d.feet, files
+    )
 
 
 def _loaded(path: Path) -> mujoco.MjSpec:
@@ -126,7 +156,12 @@ def _loaded(path: Path) -> mujoco.MjSpec:
         raise ModelError(f"MuJoCo cannot load {path}: {_line(error)}") from error
 
 
-def _compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
+def compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
+    """Compiles a model that was made of the file at `path`.
+
+    Raises:
+        ModelError: MuJoCo cannot compile it.
+    """
     try:
         with warnings.catch_warnings():
             # Old attributes in a file are for its author, not for the one who runs the robot.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from humanoid_mujoco_ros.policy.observation import Block
 from humanoid_mujoco_ros.robot.link_tree import LinkTree
 from humanoid_mujoco_ros.robot.model import BASE_LINK, IMU_LINK, ODOM_FRAME
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
+from humanoid_mujoco_ros.simulation.placement import Placement
 
 FOOTPRINT_FRAME = "base_footprint"
 """REP-120: the base on the ground, turned by its heading alone."""
@@ -166,6 +167,16 @@ def to_static_transforms(tree: LinkTree, prefix: str) -> TFMessage:
         transforms=[
             _transform(prefix + j.parent, prefix + j.child, j.position, j.quaternion_wxyz)
             for j in tree.fixed
+        ]
+    )
+
+
+def to_placements(world: str, placements: Mapping[str, Placement]) -> TFMessage:
+    """Where frames such as odom lie in the frame `world`, for /tf_static."""
+    return TFMessage(
+        transforms=[
+            _transform(world, frame, placement.position, placement.quaternion_wxyz)
+            for frame, placement in placements.items()
         ]
     )
 

@@ -40,8 +40,9 @@ from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.ros import conversions
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.service_result import Refusal, answer
+from humanoid_mujoco_ros.ros.topics import WORLD_FRAME
 from humanoid_mujoco_ros.simulation.extent import extent
-from humanoid_mujoco_ros.simulation.physics_loop import PhysicsLoop
+from humanoid_mujoco_ros.simulation.robot_port import RobotPort
 from humanoid_mujoco_ros.simulation.simulation import BaseMotion, Simulation
 from humanoid_mujoco_ros.simulation.start import WORLD_LIMIT_M, keyframes
 
@@ -55,7 +56,6 @@ FEATURES = (
     SimulatorFeatures.ENTITY_STATE_SETTING,
     SimulatorFeatures.ENTITY_INFO_GETTING,
 )
-WORLD_FRAME = "world"
 _LARGEST_SPEED = 100.0
 """Of a base that is set in motion [m/s, rad/s]."""
 _LONGEST_FILTER = 64
@@ -70,19 +70,21 @@ Settled = Callable[[Future[Any]], Awaitable[Any]]
 class EntityServices:
     """The robot as the one entity of the world, under the name of its card."""
 
-    def __init__(self, node: GuardedNode, loop: PhysicsLoop, prefix: str, settled: Settled) -> None:
+    def __init__(self, node: GuardedNode, port: RobotPort, prefix: str, settled: Settled) -> None:
         """Creates the services.
 
         Args:
             node: Owns the services.
-            loop: The loop that they speak to.
+            port: The robot in its loop.
             prefix: Goes before every frame's name.
             settled: Waits for an answer of the physics thread.
         """
-        self._loop = loop
-        self._robot = loop.robot
-        self._name = loop.robot.card.name
-        self._frames = (prefix + ODOM_FRAME, WORLD_FRAME, "")
+        self._port = port
+        self._robot = port.robot
+        self._name = port.robot.card.name
+        self._frames = [prefix + ODOM_FRAME]
+        if not port.name:  # a robot among others may be anywhere in the world
+            self._frames.append(WORLD_FRAME)
         self._settled = settled
         for name, service_type, callback in (
             ("get_entities", GetEntities, self.on_get_entities),
@@ -124,14 +126,14 @@ class EntityServices:
         """Puts the robot's base elsewhere, with another velocity; its joints stay as they are."""
         self._check_name(request.entity)
         frame = request.state.header.frame_id
-        if frame not in self._frames:
+        if frame and frame not in self._frames:
             raise Refusal(
                 Result.RESULT_FEATURE_UNSUPPORTED,
-                f"frame '{frame}' is not supported; expected {' or '.join(self._frames[:2])}",
+                f"frame '{frame}' is not supported; expected {' or '.join(self._frames)}",
             )
         motion = _motion(request.state)
         try:
-            await self._settled(self._loop.place_base(motion))
+            await self._settled(self._port.place_base(motion))
         except ValueError as error:
             raise Refusal(SetEntityState.Response.INVALID_POSE, str(error)) from error
         return answer(response)
@@ -154,7 +156,7 @@ class EntityServices:
     ) -> GetEntityBounds.Response:
         """Tells how much room an entity takes now, in base_link."""
         self._check_name(request.entity)
-        state = await self._settled(self._loop.read(Simulation.state))
+        state = await self._settled(self._port.read(Simulation.state))
         lower, upper = extent(self._robot, state.qpos, in_base=True)
         response.bounds.type = Bounds.TYPE_BOX
         response.bounds.points = [conversions.to_vector3(upper), conversions.to_vector3(lower)]
@@ -164,7 +166,7 @@ class EntityServices:
         self, request: GetNamedPoses.Request, response: GetNamedPoses.Response
     ) -> GetNamedPoses.Response:
         """Lists where the base is at the start of an episode and in the model's keyframes."""
-        start = await self._settled(self._loop.read(lambda simulation: simulation.start_qpos))
+        start = await self._settled(self._port.read(lambda simulation: simulation.start_qpos))
         known = [("start", "where an episode starts", "start", start)]
         known += [
             (name, f"keyframe of {self._robot.name}", "keyframe", qpos)
@@ -199,13 +201,13 @@ class EntityServices:
         matches &= _matches_tags(filters.tags, self._tags())
         overlaps = _overlap(filters.bounds)
         if overlaps is not None and matches:
-            state = await self._settled(self._loop.read(Simulation.state))
+            state = await self._settled(self._port.read(Simulation.state))
             matches = overlaps(*extent(self._robot, state.qpos))
         return [self._name] if matches else []
 
     async def _state(self) -> EntityState:
         state, (linear, angular) = await self._settled(
-            self._loop.read(lambda simulation: (simulation.state(), simulation.base_acceleration()))
+            self._port.read(lambda simulation: (simulation.state(), simulation.base_acceleration()))
         )
         message, to_world = EntityState(), state.base_quaternion_wxyz
         message.header.stamp = conversions.to_time(state.time_ns)

@@ -52,7 +52,7 @@ class MarkerConfig:
 
 def simulation_menu(node: Node, caller: Caller, say: Say) -> dict[str, Callable[[], None]]:
     """The menu that operates the simulation and the policy: title → what it does."""
-    simulation, policy = SimulationClient(node, caller), PolicyClient(node, caller)
+    simulation, policy = SimulationClient(node, node, caller), PolicyClient(node, caller)
     return {
         "Reset": partial(simulation.reset, say),
         "Pause": partial(simulation.pause, say),

@@ -62,11 +62,16 @@ class GuardedNode(Node):
 
     What a callback raises is counted in `callback_errors`, and the node goes on. A service whose
     callback raised answers that it failed.
+
+    Attributes:
+        callback_errors: What the callbacks raised.
+        subnodes: Nodes that are spun with this one and end with it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes what Node takes."""
         self.callback_errors = CallbackErrors(self.get_logger)
+        self.subnodes: list[GuardedNode] = []
         super().__init__(*args, **kwargs)
         # rcl writes what a call of get_type_description asks for, however long, for each call.
         rclpy.logging.set_logger_level("rcl", LoggingSeverity.FATAL)
@@ -74,6 +79,12 @@ class GuardedNode(Node):
         for service in self.services:
             if not hasattr(service.callback, "__wrapped__"):
                 service.callback = _guard_service(self, service.callback, service.srv_name)
+
+    def destroy_node(self) -> None:
+        """As Node's; the nodes that belong to this one go first."""
+        for node in self.subnodes:
+            node.destroy_node()
+        super().destroy_node()
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[..., Any], *args: Any, **kwargs: Any

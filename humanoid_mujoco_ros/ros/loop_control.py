@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
@@ -13,12 +12,8 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from humanoid_mujoco_ros.ros import topics
-from humanoid_mujoco_ros.ros.start_parameters import StartParameters
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig, PhysicsLoop
 from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
-
-if TYPE_CHECKING:
-    from humanoid_mujoco_ros.ros.simulation_services import SimulationServices
 
 _REQUEST_TIMEOUT_S = 2.0
 """Longest wait of a service for the physics thread, which answers between two ticks."""
@@ -26,31 +21,27 @@ _FACTOR = "real_time_factor"
 
 
 class LoopControl:
-    """Services simulation/reset, pause and step, and the parameters real_time_factor and start_*.
+    """Services simulation/reset, pause and step, and the parameter real_time_factor."""
 
-    Where simulation_interfaces is installed, its services too.
-    """
+    def __init__(self, node: Node, loop: PhysicsLoop, reset: Callable[[], Future[bool]]) -> None:
+        """Creates the services on `node`.
 
-    def __init__(self, node: Node, loop: PhysicsLoop) -> None:
-        """Creates the services on `node`; all other parameters are read-only."""
+        Args:
+            node: Owns the services.
+            loop: The loop that they speak to.
+            reset: Starts a new episode of what the services belong to.
+        """
         self._loop = loop
-        self._start = StartParameters(node, loop)
-        self._standard = _standard_services(node, loop)
+        self._reset = reset
         node.create_service(Trigger, "simulation/reset", self.on_reset)
         node.create_service(SetBool, topics.PAUSE, self.on_pause)
         node.create_service(Trigger, "simulation/step", self.on_step)
         node.add_on_set_parameters_callback(self.check_parameters)
         node.add_post_set_parameters_callback(self.on_parameters)
 
-    def close(self) -> None:
-        """Stops the loop, then the standard services, which wait for its answers."""
-        self._loop.stop()
-        if self._standard is not None:
-            self._standard.close()
-
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Starts a new episode."""
-        return _serve(self._loop.reset(), response, "the robot is back in an initial state", "")
+        return _serve(self._reset(), response, "the robot is back in an initial state", "")
 
     def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Stops or resumes time; it succeeds as well when that was so already."""
@@ -85,20 +76,6 @@ class LoopControl:
         for change in changes:
             if change.name == _FACTOR and isinstance(self._loop, RealTimeLoop):
                 self._loop.set_real_time_factor(change.value)
-
-
-def _standard_services(node: Node, loop: PhysicsLoop) -> SimulationServices | None:
-    try:
-        from humanoid_mujoco_ros.ros.simulation_services import SimulationServices
-    except ImportError as error:
-        if not (error.name or "").startswith("simulation_interfaces"):
-            raise
-        node.get_logger().info(
-            "the services of simulation_interfaces are not served: it is not installed "
-            "(with ROS from the distribution, without ROS by make interfaces)"
-        )
-        return None
-    return SimulationServices(node, loop)
 
 
 def _serve(

@@ -14,7 +14,7 @@ from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.health import ERROR, OK, WARN, Health
 from humanoid_mujoco_ros.ros.latency_histogram import KEY, LatencyHistogram
-from humanoid_mujoco_ros.simulation.physics_loop import LoopStatus
+from humanoid_mujoco_ros.simulation.robot_port import RobotStatus
 
 _SHORTEST_S = 0.5
 """The last report of a run may follow sooner on the one before: it repeats its rates."""
@@ -31,7 +31,7 @@ _SILENCE: dict[Actuation, str] = {
 class LoopReport:
     """The loop at the time of a report."""
 
-    status: LoopStatus
+    status: RobotStatus
     state: RobotState
     """The last published state."""
     dropped: int

@@ -134,13 +134,19 @@ class _Action:
 class SimulationClient:
     """Pauses, steps and resets the simulation, and sets its speed."""
 
-    def __init__(self, node: Node, caller: Caller) -> None:
-        """Looks for the services."""
+    def __init__(self, node: Node, world: Node, caller: Caller) -> None:
+        """Looks for the services.
+
+        Args:
+            node: In the namespace of the robot.
+            world: In that of the world, if the robot shares one; else the same.
+            caller: Makes the calls.
+        """
         self._caller = caller
         self._pause = node.create_client(SetBool, "simulation/pause")
         self._step = node.create_client(Trigger, "simulation/step")
         self._reset = node.create_client(Trigger, "simulation/reset")
-        self._set_parameters = node.create_client(SetParameters, "simulation_node/set_parameters")
+        self._set_parameters = world.create_client(SetParameters, "simulation_node/set_parameters")
 
     @property
     def is_there(self) -> bool:

@@ -64,7 +64,8 @@ def run(create_node: Callable[[], GuardedNode], args: Sequence[str] | None = Non
         except (ValueError, ParameterException) as error:
             sys.stderr.write(f"error: {error}\n")
             return START_FAILED
-        executor.add_node(node)
+        for one in (node, *node.subnodes):
+            executor.add_node(one)
         try:
             while node.context.ok() and not stop.is_set() and not getattr(node, "is_done", False):
                 _spin_once(executor, node)

@@ -15,7 +15,6 @@ from visualization_msgs.msg import Marker
 from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
 from humanoid_mujoco_ros.ros import marker_drawing
-from humanoid_mujoco_ros.viewer.camera import JUMP_M
 from humanoid_mujoco_ros.viewer.trail import Trail
 
 Float64Array = NDArray[np.float64]
@@ -101,16 +100,12 @@ class Surroundings:
         """Draws nothing yet; `frame` is the odometry's."""
         self._frame = frame
         self._center: Float64Array | None = None
-        self._last: Float64Array | None = None
         self._trail = Trail(spacing_m=_TRAIL_SPACING_M)
         self._publisher = node.create_publisher(Marker, topic, _LATCHED)
 
     def update(self, base_position: ArrayLike) -> None:
         """Follows the base, now at (3,) [m]; a base that jumped begins another trail."""
         position = np.array(base_position, dtype=np.float64)
-        if self._last is not None and np.linalg.norm((position - self._last)[:2]) > JUMP_M:
-            self._trail.clear()
-        self._last = position
         reach = marker_drawing.GROUND_HALF_SIZE_M / 2
         if self._center is None or np.abs(position[:2] - self._center).max() > reach:
             self._center = np.round(position[:2])

@@ -33,6 +33,7 @@ from humanoid_mujoco_ros.ros.entity_services import EntityServices
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.service_result import Refusal, answer
 from humanoid_mujoco_ros.simulation.physics_loop import PhysicsLoop
+from humanoid_mujoco_ros.simulation.robot_port import RobotPort
 
 FEATURES = (
     *ENTITY_FEATURES,
@@ -76,12 +77,13 @@ class SimulationServices(GuardedNode):
     The services and the action lie in the namespace of the simulation's node.
     """
 
-    def __init__(self, owner: Node, loop: PhysicsLoop) -> None:
+    def __init__(self, owner: Node, loop: PhysicsLoop, port: RobotPort) -> None:
         """Creates the services and starts the thread.
 
         Args:
             owner: The simulation's node.
             loop: The loop that they speak to.
+            port: The robot in it. Others may share its time; a reset is for this robot alone.
         """
         super().__init__(
             f"{owner.get_name()}_interfaces",
@@ -91,8 +93,9 @@ class SimulationServices(GuardedNode):
             start_parameter_services=False,
         )
         self._loop = loop
+        self._port = port
         prefix = owner.get_parameter("frame_prefix").value
-        self._entities = EntityServices(self, loop, prefix, self.settled)
+        self._entities = EntityServices(self, port, prefix, self.settled)
         for name, service_type, callback in (
             ("get_simulator_features", GetSimulatorFeatures, self.on_get_features),
             ("get_simulation_state", GetSimulationState, self.on_get_state),
@@ -211,7 +214,7 @@ class SimulationServices(GuardedNode):
                 f"({ResetSimulation.Request.SCOPE_STATE}), or all that can be (0); "
                 "time never goes back, and nothing is spawned",
             )
-        await self.settled(self._loop.restart())
+        await self.settled(self._port.restart())
         note = "the robot is back in an initial state; time goes on" if is_all else ""
         return answer(response, message=note)
 

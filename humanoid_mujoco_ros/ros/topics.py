@@ -16,3 +16,5 @@ OBSERVATION_SOURCES = ("joint_states", *BASE_TOPICS.values())
 it."""
 PAUSE = "simulation/pause"
 """The service that tells a simulation from a robot."""
+WORLD_FRAME = "world"
+"""The frame in which the odom frames of several robots lie."""

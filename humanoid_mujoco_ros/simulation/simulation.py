@@ -19,6 +19,7 @@ from humanoid_mujoco_ros.robot.ranges import bounded, check_ranges
 from humanoid_mujoco_ros.robot.state import ImuReading, RobotState, Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError, checked_vector
 from humanoid_mujoco_ros.simulation.drive import actuators_of
+from humanoid_mujoco_ros.simulation.placement import Placement
 
 FORWARD_REWARD_WEIGHT = 1.25
 HEALTHY_REWARD = 5.0
@@ -96,6 +97,7 @@ class Simulation:
             config: The configuration.
             start_qpos: (nq,) [m, rad] pose in which an episode starts, before noise.
             largest_wrench: Largest force [N] and torque [N·m] of an external wrench.
+            is_touched: Whether other bodies of the world act on the robot, see `touch`.
         """
         self.robot = robot
         self.config = config or SimulationConfig()
@@ -119,6 +121,7 @@ class Simulation:
         body_weight = float(self._model.body_subtreemass[robot.root]) * _STANDARD_GRAVITY
         self.largest_wrench = self.config.wrench_limit * body_weight
         self._wrenches: dict[str, tuple[LinkMount, Wrench]] = {}
+        self.is_touched = False
         self._applied = np.zeros(self._model.nv)
         self._mass = self._model.body_mass[:, None]
         self._total_mass = np.sum(self._mass)
@@ -126,10 +129,23 @@ class Simulation:
             side: (self._model.body(foot).id, self._model.sensor(sensor).adr[0])
             for side, foot, sensor in robot.foot_sensors
         }
+        bodies = self._model.geom_bodyid - robot.root
+        self._geoms = np.flatnonzero((bodies >= 0) & (bodies < len(robot.bodies)))
+        self._radii = self._model.geom_rbound[self._geoms, None]
         self._accelerometer = slice(*self._sensor_range(robot.accelerometer))
         self._gyro = slice(*self._sensor_range(robot.gyro))
         self._imu_site = self._model.site(robot.imu_site).id
         self.reset()
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The model that is stepped. Shared: do not modify it."""
+        return self._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """MuJoCo's data: a view, not to be changed."""
+        return self._data
 
     @cached_property
     def tree(self) -> LinkTree:
@@ -158,6 +174,11 @@ class Simulation:
         d.cfrc_ext[:] = 0.0
         self._begin_episode()
         return self.state()
+
+    def start_at(self, qpos: Float64Array) -> RobotState:
+        """Begins an episode, and all later ones, at `qpos` (nq,) [m, rad] before noise."""
+        self.start_qpos = qpos
+        return self.reset()
 
     def set_state(self, qpos: Float64Array, qvel: Float64Array) -> RobotState:
         """Puts the robot into a given state and starts an episode.
@@ -202,6 +223,7 @@ class Simulation:
             )
         d.qpos[:], d.qvel[:] = qpos, qvel
         d.qacc_warmstart[:] = 0.0
+        self.touch(None)
         mujoco.mj_forward(m, d)
         self._x_com = self._center_of_mass_x()  # or the next reward would be for the jump
         return self.state()
@@ -231,18 +253,58 @@ class Simulation:
 
         Returns:
             The state after the step.
+
+        Raises:
+            FloatingPointError: The simulation diverged.
         """
-        m, d = self._model, self._data
-        self._actuators.command(d, command)
-        steps = self.robot.card.steps_per_control
+        self.begin_step(command)
+        self.advance(self.robot.card.steps_per_control)
+        return self.end_step()
+
+    def begin_step(self, command: Float64Array | None) -> None:
+        """The first part of `step`: takes the command."""
+        self.touch(None)
+        self._actuators.command(self._data, command)
+
+    def advance(self, steps: int) -> None:
+        """The middle of `step`: makes physics steps."""
         if self._wrenches:
             # The wrench turns with its link, so it is applied again before every physics step.
             for _ in range(steps):
-                d.qfrc_applied[:] = self.external_forces()
-                mujoco.mj_step(m, d)
-            d.qfrc_applied[:] = 0.0
+                self.apply_wrenches()
+                mujoco.mj_step(self._model, self._data)
         else:
-            mujoco.mj_step(m, d, nstep=steps)
+            mujoco.mj_step(self._model, self._data, nstep=steps)
+
+    def apply_wrenches(self) -> None:
+        """Lets the external wrenches act in the next physics step as the links lie now."""
+        if self._wrenches:
+            self._data.qfrc_applied[:] = self.external_forces()
+
+    def touch(self, wrenches: Float64Array | None) -> None:
+        """Lets other bodies of the world act on the robot's, until changed or the next `step`.
+
+        Unlike external wrenches they are contact forces: feet and observation feel them.
+
+        Args:
+            wrenches: (nbody, 6) [N, N·m] force and torque on each body at its centre of mass, in
+                world axes; None: nothing touches the robot.
+        """
+        if wrenches is not None:
+            self._data.xfrc_applied[:] = wrenches
+        elif self.is_touched:
+            self._data.xfrc_applied[:] = 0.0
+        self.is_touched = wrenches is not None
+
+    def end_step(self) -> RobotState:
+        """The last part of `step`.
+
+        Raises:
+            FloatingPointError: The simulation diverged.
+        """
+        m, d = self._model, self._data
+        if self._wrenches:
+            d.qfrc_applied[:] = 0.0
         mujoco.mj_rnePostConstraint(m, d)
         self._tick += 1
         if self._diverged():
@@ -320,6 +382,16 @@ class Simulation:
             forces += self._applied
         return forces
 
+    def box(self, placement: Placement) -> tuple[Float64Array, Float64Array]:
+        """The lower and the upper corner (3,) [m] of a box that holds the robot, in the world."""
+        centres = placement.to_world(self._data.geom_xpos[self._geoms])
+        return (centres - self._radii).min(axis=0), (centres + self._radii).max(axis=0)
+
+    def top_speed(self, reach_m: float) -> float:
+        """A speed [m/s] that no point of the robot exceeds, if all are within `reach_m`."""
+        angular, linear = np.abs(self._data.cvel).max(axis=0).reshape(2, 3)
+        return float(np.linalg.norm(linear) + reach_m * np.linalg.norm(angular))
+
     def state(self) -> RobotState:
         """The present state, copied."""
         d = self._data
@@ -358,6 +430,7 @@ class Simulation:
 
     def _begin_episode(self) -> None:
         self._wrenches.clear()
+        self.is_touched = False  # mj_resetData has cleared what touched
         self._episode += 1
         self._episode_steps = 0
         self._episode_return = 0.0
@@ -392,11 +465,15 @@ class Simulation:
             # The sensor gives the net wrench of the foot on the ground, in world axes, at the
             # centre of pressure; the ground's on the foot is its negative.
             force, torque, point = d.sensordata[address : address + 9].reshape(3, 3)
-            if not force.any():
+            if not force.any() and not self.is_touched:
                 wrenches[side] = Wrench(force=np.zeros(3), torque=np.zeros(3))
                 continue
             moment = np.empty(3)
             mujoco.mju_cross(moment, point - d.xpos[body], force)
+            if self.is_touched:
+                other, turning = d.xfrc_applied[body].reshape(2, 3)
+                moment += torque - turning - np.cross(d.xipos[body] - d.xpos[body], other)
+                force, torque = force - other, np.zeros(3)
             to_foot = -d.xmat[body].reshape(3, 3).T
             wrenches[side] = Wrench(force=to_foot @ force, torque=to_foot @ (torque + moment))
         return wrenches

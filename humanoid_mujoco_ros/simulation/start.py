@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,15 @@ class StartConfig:
     its back), or prone (lying on its front)."""
     start_pose: Sequence[float] = (0.0, 0.0, 0.0)
     """[x, y, yaw] in metres and radians: how far that posture is moved in the world."""
+
+
+def start_config(parameters: Mapping[str, Any]) -> StartConfig:
+    """The start that the parameters of simulation_node ask for; others are ignored."""
+    default = StartConfig()
+    return StartConfig(
+        parameters.get("start_posture", default.start_posture),
+        tuple(parameters.get("start_pose", default.start_pose)),
+    )
 
 
 def start_qpos(robot: RobotModel, config: StartConfig) -> Array:

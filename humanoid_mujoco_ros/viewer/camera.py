@@ -28,7 +28,7 @@ class FollowPoint:
         """Starts at the origin; a larger time constant follows more softly."""
         self.is_on = True
         self.position: Float64Array = np.zeros(3)
-        """(3,) [m] in odom, on the ground."""
+        """(3,) [m] in the world, on the ground."""
         self._time_constant_s = time_constant_s
         self._velocity: Float64Array = np.zeros(3)
         self._target: Float64Array = np.zeros(3)
@@ -37,7 +37,7 @@ class FollowPoint:
         """Follows the base for the time since the last call.
 
         Args:
-            base_position: (3,) [m] in odom.
+            base_position: (3,) [m] in the world.
             period_s: Time since the last call.
 
         Returns:

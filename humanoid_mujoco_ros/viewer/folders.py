@@ -37,6 +37,40 @@ _ECHO_S = 2.5
 """Time after a person has moved the slider in which the simulation may still tell the old speed."""
 
 
+class RobotChoice:
+    """Says which of several robots the panel is about."""
+
+    def __init__(
+        self,
+        gui: viser.GuiApi,
+        names: Sequence[str],
+        inbox: ActionInbox,
+        choose: Callable[[int], None],
+    ) -> None:
+        """Adds the choice.
+
+        Args:
+            gui: Of the page.
+            names: The robots.
+            inbox: Takes a choice to the node's thread.
+            choose: Takes the number of the robot there.
+        """
+        self._names = tuple(names)
+        self._dropdown = _add_dropdown(
+            gui, "Robot", self._names, hint="Or click a robot: the panel is about that one"
+        )
+
+        @self._dropdown.on_update
+        async def _(event: viser.GuiEvent[viser.GuiDropdownHandle[str]]) -> None:
+            name = event.target.value
+            if event.client_id is not None and name in self._names:  # a person has chosen it
+                inbox.post("robot", partial(choose, self._names.index(name)))
+
+    def show(self, number: int) -> None:
+        """Shows which robot is chosen."""
+        self._dropdown.value = self._names[number]  # type: ignore[misc]
+
+
 class SimulationFolder:
     """Time and speed of a simulation."""
 

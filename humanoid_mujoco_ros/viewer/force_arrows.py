@@ -23,10 +23,10 @@ _CONTACTS = 2
 class ForceArrows:
     """The ground's forces, the push or pull with its newtons, and the spring of a drag."""
 
-    def __init__(self, api: viser.SceneApi) -> None:
-        """Adds everything to a scene, out of sight."""
+    def __init__(self, api: viser.SceneApi, path: str) -> None:
+        """Adds everything to a scene below `path`, out of sight."""
         self._contacts = api.add_arrows(
-            "/contacts",
+            f"{path}/contacts",
             np.repeat(HIDDEN_BELOW_GROUND, _CONTACTS, axis=0),
             _CONTACT_COLOR,
             shaft_radius=0.014,
@@ -34,7 +34,7 @@ class ForceArrows:
             head_length=0.08,
         )
         self._force = api.add_arrows(
-            "/force",
+            f"{path}/force",
             HIDDEN_BELOW_GROUND,
             _FORCE_COLOR,
             shaft_radius=0.02,
@@ -42,10 +42,10 @@ class ForceArrows:
             head_length=0.11,
         )
         self._newtons = api.add_label(
-            "/newtons", "", visible=False, anchor="bottom-center", font_screen_scale=1.3
+            f"{path}/newtons", "", visible=False, anchor="bottom-center", font_screen_scale=1.3
         )
         self._spring = api.add_line_segments(
-            "/spring", HIDDEN_BELOW_GROUND, _FORCE_COLOR, thickness=0.008
+            f"{path}/spring", HIDDEN_BELOW_GROUND, _FORCE_COLOR, thickness=0.008
         )
 
     def show(
@@ -60,8 +60,8 @@ class ForceArrows:
         Args:
             contacts: The ground's forces on the feet.
             force: The push or pull under way.
-            target: (3,) [m] in odom, where a dragged point is pulled to.
-            origin: (3,) [m] in odom, of the scene.
+            target: (3,) [m] in the world, where a dragged point is pulled to.
+            origin: (3,) [m] in the world, of the scene.
         """
         segments = np.repeat(HIDDEN_BELOW_GROUND, _CONTACTS, axis=0)
         for i, arrow in enumerate(contacts[:_CONTACTS]):

@@ -5,36 +5,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import viser
-from numpy.typing import NDArray
 
-from humanoid_mujoco_ros.interaction.arrow import Arrow, contact_arrow
-from humanoid_mujoco_ros.interaction.drag import Drag
-from humanoid_mujoco_ros.interaction.push import MeasuredPush, PushPlan
-from humanoid_mujoco_ros.interaction.spring import Pull, SpringConfig
-from humanoid_mujoco_ros.robot.posed_model import PosedModel
-from humanoid_mujoco_ros.robot.state import Wrench
-from humanoid_mujoco_ros.robot.vectors import VectorError
-from humanoid_mujoco_ros.viewer.actions import PolicyActions, SimulationActions
 from humanoid_mujoco_ros.viewer.config import ViewerConfig
+from humanoid_mujoco_ros.viewer.folders import RobotChoice, ViewFolder
 from humanoid_mujoco_ros.viewer.gate import Gate
 from humanoid_mujoco_ros.viewer.heartbeat import Heartbeat
 from humanoid_mujoco_ros.viewer.inbox import ActionInbox, Faults
-from humanoid_mujoco_ros.viewer.mouse_drag import MouseDrag
-from humanoid_mujoco_ros.viewer.pad import HeldVelocity
-from humanoid_mujoco_ros.viewer.panel import Operations, Panel
-from humanoid_mujoco_ros.viewer.readings import Readings
+from humanoid_mujoco_ros.viewer.panel import Operations, Panel, arrange
+from humanoid_mujoco_ros.viewer.plots import Plots
+from humanoid_mujoco_ros.viewer.robot_view import RobotSource, RobotView
 from humanoid_mujoco_ros.viewer.scene import Scene
 from humanoid_mujoco_ros.viewer.server import serve, stop
-from humanoid_mujoco_ros.viewer.shapes import Batch
 
-Float64Array = NDArray[np.float64]
-
-_LOST_CLIENT_S = 2.0
-"""A browser that holds the robot and does not answer for this long has lost it."""
 _READINGS_PERIOD_S = 0.2
 
 
@@ -42,28 +27,17 @@ class Page:
     """What the browsers see. Every method is called in the node's thread.
 
     Attributes:
+        robots: What people see of each robot and do to it.
         frames: Number of frames drawn so far.
         faults: Counts what browsers ask for in vain.
     """
 
-    def __init__(
-        self,
-        config: ViewerConfig,
-        spring: SpringConfig,
-        posed: PosedModel,
-        policies: Sequence[str],
-        simulation: SimulationActions,
-        policy: PolicyActions,
-    ) -> None:
+    def __init__(self, config: ViewerConfig, sources: Sequence[RobotSource]) -> None:
         """Serves the page.
 
         Args:
             config: Address and frame rate.
-            spring: How hard the mouse pulls.
-            posed: The robot; the caller keeps it up to date.
-            policies: Names of the policies that fit the robot.
-            simulation: Carries out what people ask of the simulation.
-            policy: Carries out what people ask of the policy.
+            sources: The robots. The panel is that of the first until a person chooses another.
 
         Raises:
             ViewError: The address cannot be served on.
@@ -71,32 +45,47 @@ class Page:
         self.frames = 0
         self.faults = Faults()
         self._config = config
-        self._posed = posed
         self._inbox = ActionInbox(self.faults)
-        self._held = HeldVelocity()
-        self._foot_wrenches: dict[str, Wrench] = {}
-        self._feet = {side: foot for side, foot, _ in posed.robot.foot_sensors}
-        self._arrow: Arrow | None = None
         self._last_frame_s = time.monotonic()
         self._readings_s = 0.0
         self._gate = Gate(config, self.faults.add)
         self._server = serve(config, self._gate, self.faults)
         self._heartbeat = Heartbeat(self._on_alive)
         try:
-            self._scene = Scene(self._server, posed.robot)
-            operations = Operations(
-                simulation, policy, self.push, self._hold, self._held.release, self.let_go
-            )
-            self._panel = Panel(
-                self._server, posed.robot, policies, self._scene, operations, self._inbox
-            )
+            self._build(sources)
         except BaseException:
             self.close()
             raise
-        self._push = MeasuredPush(posed)
-        self._drag = MouseDrag(posed, Drag(posed, spring, _LOST_CLIENT_S), self._scene.to_odom)
-        for batch, handle in self._scene.batch_handles:
-            self._listen_to_mouse(batch, handle)
+
+    def _build(self, sources: Sequence[RobotSource]) -> None:
+        gui = self._server.gui
+        robots = {source.posed.robot.card.name for source in sources}
+        arrange(gui, ", ".join(sorted(robots)).replace("_", " ").capitalize())
+        self._scene = Scene(self._server)
+        self.robots = [self._add_robot(number, source) for number, source in enumerate(sources)]
+        self._choice: RobotChoice | None = None
+        if len(sources) > 1:
+            names = [source.name for source in sources]
+            self._choice = RobotChoice(gui, names, self._inbox, self._choose)
+        self._plots = Plots(gui, sources[0].posed.robot)
+        self._panels = [self._add_panel(view) for view in self.robots]
+        ViewFolder(gui, self._scene.follow, self._scene.options)
+        self._choose(0)
+        self._followed = self.chosen
+
+    def _add_robot(self, number: int, source: RobotSource) -> RobotView:
+        def on_grab(client: viser.ClientHandle) -> None:
+            self._heartbeat.watch(client)
+            self._choose(number)
+
+        return RobotView(self._scene, source, self._inbox, self.faults, on_grab)
+
+    def _add_panel(self, view: RobotView) -> Panel:
+        source = view.source
+        operations = Operations(
+            source.simulation, source.policy, view.push, view.hold, view.release, view.let_go
+        )
+        return Panel(self._server.gui, source, operations, self._plots, self._inbox)
 
     @property
     def url(self) -> str:
@@ -121,116 +110,48 @@ class Page:
         self._heartbeat.close()
         stop(self._server)
 
-    def on_foot_wrench(self, side: str, wrench: Wrench) -> None:
-        """Takes the ground's wrench on the "left" or "right" foot, in the foot's frame."""
-        self._foot_wrenches[side] = wrench
+    @property
+    def chosen(self) -> RobotView:
+        """The robot that the panel is about."""
+        return self.robots[self._chosen]
 
-    def on_state(self, stamp_ns: int) -> dict[str, Wrench]:
-        """Takes the robot's next state, which the posed model has.
-
-        Returns:
-            Link → wrench at its origin, in its frame, that acts on it from now.
-        """
-        wrenches: dict[str, Wrench] = {}
-        self._arrow = None
-        push = self._push.update(stamp_ns)
-        if push is not None:
-            self._arrow = push.arrow
-            wrenches[push.link] = push.wrench
-        link, pull = self._drag.link, self._pull()
-        if link is not None and pull is not None:
-            self._arrow = Arrow(pull.point_world, pull.force_world)
-            other = wrenches.get(link, Wrench(np.zeros(3), np.zeros(3)))
-            wrenches[link] = Wrench(
-                other.force + pull.wrench.force, other.torque + pull.wrench.torque
-            )
-        return wrenches
-
-    def draw(self, readings: Callable[[], Readings], efforts: Callable[[], Float64Array]) -> None:
-        """Does what people asked for and draws the next frame.
-
-        Args:
-            readings: Called a few times a second.
-            efforts: Called as often; returns (n,) [N·m] by joint, NaN where not measured.
-        """
+    def draw(self) -> None:
+        """Does what people asked for and draws the next frame."""
         self._inbox.run()
-        if self._drag.client is None:
+        if not any(view.is_held for view in self.robots):
             self._heartbeat.watch(None)
+            # Not before: the scene must not move away under the mouse.
+            self._followed = self.chosen
         now_s = time.monotonic()
         period_s, self._last_frame_s = now_s - self._last_frame_s, now_s
+        chosen = self.chosen
         if now_s - self._readings_s >= _READINGS_PERIOD_S:
             self._readings_s = now_s
+            source = chosen.source
             with self._server.atomic():
-                self._panel.show(readings(), efforts(), self._push.outcomes)
+                self._panels[self._chosen].show(
+                    source.readings(), source.efforts(), chosen.outcomes
+                )
         self.frames += 1
-        contacts = [
-            arrow
-            for side, wrench in self._foot_wrenches.items()
-            if (arrow := contact_arrow(*self._posed.link_pose(self._feet[side]), wrench))
-        ]
-        self._scene.show(self._posed, contacts, self._arrow, self._drag.target, period_s)
+        with self._server.atomic():
+            self._scene.follow_robot(self._followed.position, period_s)
+            for view in self.robots:
+                view.draw()
 
-    def push(self, plan: PushPlan) -> None:
-        """Starts a measured push.
-
-        Raises:
-            ModelError: There is no such link.
-        """
-        self._push.start(plan)
-
-    def velocity(self) -> Float64Array | None:
-        """What to command now: (3,) vx, vy [m/s], yaw rate [rad/s]; None: nobody drives."""
-        return self._held.take(time.monotonic())
-
-    def let_go(self) -> None:
-        """Ends whatever the page does to the robot."""
-        self._push.cancel()
-        self._drag.release()
-        self._arrow = None
-
-    def robot_lost(self) -> None:
-        """Clears what only a robot that is seen can have."""
-        self._foot_wrenches.clear()
-        self.let_go()
-
-    def _hold(self, velocity: Float64Array) -> None:
-        self._held.hold(velocity, time.monotonic())
-
-    def _pull(self) -> Pull | None:
-        try:
-            return self._drag.pull(time.monotonic())
-        except VectorError as error:  # the robot says that it is beyond all bounds
-            self.faults.add(error)
-            self._drag.release()
-            return None
-
-    def _listen_to_mouse(self, batch: Batch, handle: viser.BatchedMeshHandle) -> None:
-        # A coroutine keeps the phases in order, and hands over to the node's thread at once.
-        @handle.on_drag("left")
-        async def _(event: viser.SceneNodeDragEvent[viser.BatchedMeshHandle]) -> None:
-            self._inbox.post(
-                (event.client_id, event.phase),
-                lambda: self._on_drag(batch, event, time.monotonic()),
-            )
-
-    def _on_drag(
-        self,
-        batch: Batch,
-        event: viser.SceneNodeDragEvent[viser.BatchedMeshHandle],
-        now_s: float,
-    ) -> None:
-        client = str(event.client_id)
-        match event.phase:
-            case "start":
-                geom = batch.geom(event.instance_index)
-                point, mouse = event.start_position, event.end_position
-                self._drag.start(client, geom, point, mouse, now_s)
-                self._heartbeat.watch(event.client)
-            case "update":
-                self._drag.move(client, event.end_position, now_s)
-            case "end":
-                self._drag.end(client)
+    def _choose(self, number: int) -> None:
+        """Shows the panel of a robot, and follows it."""
+        self._chosen = number
+        for other, panel in enumerate(self._panels):
+            panel.is_visible = other == number
+        self._plots.choose(self.robots[number].source.posed.robot)
+        if self._choice is not None:
+            self._choice.show(number)
 
     def _on_alive(self, client: viser.ClientHandle) -> None:
         name, now_s = str(client.client_id), time.monotonic()
-        self._inbox.post((client.client_id, "alive"), lambda: self._drag.hear(name, now_s))
+
+        def hear() -> None:
+            for view in self.robots:
+                view.hear(name, now_s)
+
+        self._inbox.post((client.client_id, "alive"), hear)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,20 +13,18 @@ import viser
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.interaction.push import PushPlan
-from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.viewer.actions import PolicyActions, SimulationActions
 from humanoid_mujoco_ros.viewer.folders import (
     PolicyFolder,
     PushFolder,
     SimulationFolder,
-    ViewFolder,
 )
 from humanoid_mujoco_ros.viewer.inbox import ActionInbox
 from humanoid_mujoco_ros.viewer.markup import health_html, tiles_html
 from humanoid_mujoco_ros.viewer.pad import PadFolder
 from humanoid_mujoco_ros.viewer.plots import Plots
 from humanoid_mujoco_ros.viewer.readings import Readings
-from humanoid_mujoco_ros.viewer.scene import Scene
+from humanoid_mujoco_ros.viewer.robot_view import RobotSource
 
 Float64Array = NDArray[np.float64]
 
@@ -49,49 +48,67 @@ class Operations:
     """Called before a reset of the simulation."""
 
 
+def arrange(gui: viser.GuiApi, title: str) -> None:
+    """Gives the page its colours and its panel a place and a title."""
+    gui.configure_theme(
+        control_width="medium",
+        show_logo=False,
+        show_share_button=False,
+        brand_color=BRAND_COLOR,
+    )
+    gui.set_panel_label(title)
+    gui.main_panel.dock_right()
+    gui.main_panel.set_width(_WIDTH_PX)
+
+
 class Panel:
-    """Builds the panel and keeps it up to date; every browser shows the same."""
+    """Builds the part of the panel that is about a robot, and keeps it up to date.
+
+    Every browser shows the same.
+    """
 
     def __init__(
         self,
-        server: viser.ViserServer,
-        robot: RobotModel,
-        policies: Sequence[str],
-        scene: Scene,
+        gui: viser.GuiApi,
+        source: RobotSource,
         operations: Operations,
+        plots: Plots,
         inbox: ActionInbox,
     ) -> None:
-        """Adds everything to the server's GUI.
+        """Adds everything to the page's GUI.
 
         Args:
-            server: Of the page.
-            robot: Its joints and links.
-            policies: Names of the policies that fit the robot.
-            scene: Switched by boxes.
+            gui: Of the page.
+            source: The robot. One of several has a folder of its own.
             operations: Carry out what a person asks for.
+            plots: Of the page.
             inbox: Takes it to the node's thread.
         """
-        gui = server.gui
-        gui.configure_theme(
-            control_width="medium",
-            show_logo=False,
-            show_share_button=False,
-            brand_color=BRAND_COLOR,
-        )
-        gui.set_panel_label(robot.card.name.replace("_", " ").capitalize())
-        self._health = gui.add_html("")
-        self._tiles = gui.add_html("")
-        # The folders from top to bottom.
-        self._simulation = SimulationFolder(gui, operations.simulation, inbox, operations.on_reset)
-        self._policy = PolicyFolder(gui, policies, operations.policy, inbox)
-        self._pad = PadFolder(gui, operations.drive, operations.stop, inbox)
-        self._push = PushFolder(gui, robot, operations.push, inbox)
-        ViewFolder(gui, scene.follow, scene.options)
-        self._plots = Plots(gui, robot)
+        self._plots = plots
         self._plots_s = 0.0
-        gui.main_panel.dock_right()
-        gui.main_panel.set_width(_WIDTH_PX)
+        self._folder = gui.add_folder(source.name) if source.name else None
+        robot = source.posed.robot
+        with self._folder or contextlib.nullcontext():
+            self._health = gui.add_html("")
+            self._tiles = gui.add_html("")
+            # The folders from top to bottom.
+            self._simulation = SimulationFolder(
+                gui, operations.simulation, inbox, operations.on_reset
+            )
+            self._policy = PolicyFolder(gui, source.policies, operations.policy, inbox)
+            self._pad = PadFolder(gui, operations.drive, operations.stop, inbox)
+            self._push = PushFolder(gui, robot, operations.push, inbox)
         self._show_readings(Readings())
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether it is shown, among those of several robots."""
+        return self._folder is None or bool(self._folder.visible)
+
+    @is_visible.setter
+    def is_visible(self, value: bool) -> None:
+        if self._folder is not None:
+            self._folder.visible = value
 
     def show(self, readings: Readings, efforts: Float64Array, outcomes: Sequence[str]) -> None:
         """Shows the state of the graph.

@@ -34,8 +34,6 @@ class Plots:
 
     def __init__(self, gui: viser.GuiApi, robot: RobotModel) -> None:
         """Adds the panel."""
-        self._robot = robot
-        self._history = History(tuple(field for _, field, _, _ in _PLOTS), _WINDOW_S, _SAMPLES)
         panel = gui.add_panel()
         with panel.add_tab("Plots", Icon.CHART_LINE):
             self._plots = [
@@ -45,6 +43,12 @@ class Plots:
             self._joints = gui.add_html("")
         panel.dock_left()
         panel.set_width(_WIDTH_PX)
+        self.choose(robot)
+
+    def choose(self, robot: RobotModel) -> None:
+        """Begins again with a robot, whose figures and efforts come from now on."""
+        self._robot = robot
+        self._history = _history()
         self.show_joints(np.full(len(robot.joints), np.nan))
 
     def add(self, now_s: float, readings: Readings) -> None:
@@ -60,6 +64,10 @@ class Plots:
     def show_joints(self, efforts: Float64Array) -> None:
         """Shows the efforts (n,) [N·m] of the joints; NaN: not measured."""
         self._joints.content = joints_html(self._robot.joints, efforts, self._robot.effort_limits)
+
+
+def _history() -> History:
+    return History(tuple(field for _, field, _, _ in _PLOTS), _WINDOW_S, _SAMPLES)
 
 
 def _axis(size_px: int) -> uplot.Axis:

@@ -11,8 +11,10 @@ import viser
 from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.interaction.arrow import Arrow
+from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import BASE_LINK, RobotModel
 from humanoid_mujoco_ros.robot.posed_model import PosedModel
+from humanoid_mujoco_ros.simulation.placement import Placement
 from humanoid_mujoco_ros.viewer import shapes
 from humanoid_mujoco_ros.viewer.camera import FollowPoint
 from humanoid_mujoco_ros.viewer.force_arrows import HIDDEN_BELOW_GROUND, ForceArrows
@@ -42,29 +44,64 @@ class SceneOptions:
 
 
 class Scene:
-    """Draws the robot as its posed model says.
+    """The floor, the light and the point that the camera follows.
 
     Attributes:
-        follow: The point that everything is drawn relative to.
+        server: Of the page.
+        follow: The point that everything is drawn relative to, in the world.
         options: What is drawn.
+    """
+
+    def __init__(self, server: viser.ViserServer) -> None:
+        """Adds everything to the server's scene."""
+        self.server = server
+        self.follow = FollowPoint()
+        self.options = SceneOptions()
+        _light(server)
+        self._grid = _floor(server.scene)
+
+    def follow_robot(self, base_position: Float64Array, period_s: float) -> None:
+        """Keeps the robot whose base is there, (3,) [m] in the world, in the middle.
+
+        Args:
+            base_position: (3,) [m] in the world.
+            period_s: Time since the last frame.
+        """
+        self.follow.update(base_position, period_s)
+        # The floor looks the same everywhere: nobody sees it move back by whole sections.
+        origin = self.follow.position
+        self._grid.position = (*(-np.mod(origin[:2], _GRID_SECTION_M)), 0.0)
+
+
+class RobotScene:
+    """Draws a robot as its posed model says, with the forces on it and its trail.
+
+    Attributes:
         batch_handles: viser's node of each batch, for mouse callbacks.
     """
 
-    def __init__(self, server: viser.ViserServer, robot: RobotModel) -> None:
-        """Adds everything to the server's scene."""
-        self.follow = FollowPoint()
-        self.options = SceneOptions()
-        self._server = server
+    def __init__(self, scene: Scene, robot: RobotModel, name: str, placement: Placement) -> None:
+        """Adds the robot to the scene.
+
+        Args:
+            scene: The scene.
+            robot: Its shapes.
+            name: Its name among several; empty: it is alone.
+            placement: Where its odom frame lies in the world.
+        """
+        self._scene = scene
+        self._placement = placement
         self._trail = Trail()
-        _light(server)
-        self._grid = _floor(server.scene)
+        api = scene.server.scene
+        path = f"/{name}" if name else ""
         posed = PosedModel(robot)
         self.batch_handles = [
-            (batch, _add_batch(server.scene, batch, posed)) for batch in shapes.batches(robot)
+            (batch, _add_batch(api, f"{path}/robot/{batch.name}", batch, posed))
+            for batch in shapes.batches(robot)
         ]
-        self._forces = ForceArrows(server.scene)
-        self._trail_line = server.scene.add_line_segments(
-            "/trail", HIDDEN_BELOW_GROUND, _TRAIL_COLOR, thickness=0.03
+        self._forces = ForceArrows(api, path)
+        self._trail_line = api.add_line_segments(
+            f"{path}/trail", HIDDEN_BELOW_GROUND, _TRAIL_COLOR, thickness=0.03
         )
 
     def show(
@@ -73,45 +110,44 @@ class Scene:
         contacts: Sequence[Arrow],
         force: Arrow | None,
         target: Float64Array | None,
-        period_s: float,
     ) -> None:
         """Draws one frame.
 
         Args:
             posed: The robot.
-            contacts: The ground's forces on the feet.
-            force: The push under way.
+            contacts: The ground's forces on the feet, in odom.
+            force: The push under way, in odom.
             target: (3,) [m] in odom, where a dragged point is pulled to.
-            period_s: Time since the last frame.
         """
-        base, _ = posed.link_pose(BASE_LINK)
-        has_jumped = self.follow.update(base, period_s)
-        origin = self.follow.position
-        with self._server.atomic():
-            for batch, handle in self.batch_handles:
-                positions, quaternions = batch.poses(posed)
-                handle.batched_positions = (positions - origin).astype(np.float32)
-                handle.batched_wxyzs = quaternions.astype(np.float32)
-            # The floor looks the same everywhere: nobody sees it move back by whole sections.
-            self._grid.position = (*(-np.mod(origin[:2], _GRID_SECTION_M)), 0.0)
-            shown = contacts if self.options.contacts else ()
-            self._forces.show(shown, force, target, origin)
-            self._show_trail(base, has_jumped=has_jumped)
+        origin, placement = self._scene.follow.position, self._placement
+        for batch, handle in self.batch_handles:
+            positions, quaternions = batch.poses(posed)
+            handle.batched_positions = (self.to_world(positions) - origin).astype(np.float32)
+            turned = rotation.multiply(placement.quaternion_wxyz, quaternions)
+            handle.batched_wxyzs = turned.astype(np.float32)
+        shown = contacts if self._scene.options.contacts else ()
+        self._forces.show(
+            [self._arrow_to_world(arrow) for arrow in shown],
+            None if force is None else self._arrow_to_world(force),
+            None if target is None else self.to_world(target),
+            origin,
+        )
+        self._show_trail(self.to_world(posed.link_pose(BASE_LINK)[0]))
+
+    def to_world(self, points: Float64Array) -> Float64Array:
+        """Points (..., 3) [m] in odom, seen in the world."""
+        return self._placement.to_world(points)
 
     def to_odom(self, point: ArrayLike) -> Float64Array:
         """A point of the scene (3,) [m] in odom."""
-        return np.asarray(point, dtype=np.float64) + self.follow.position
+        in_world = np.asarray(point, dtype=np.float64) + self._scene.follow.position
+        return self._placement.to_odom(in_world)
 
-    def clear_trail(self) -> None:
-        """Forgets where the robot went."""
-        self._trail.clear()
-        self._trail_line.visible = False
+    def _arrow_to_world(self, arrow: Arrow) -> Arrow:
+        return Arrow(self.to_world(arrow.start), self._placement.turn_to_world(arrow.force))
 
-    def _show_trail(self, base: Float64Array, *, has_jumped: bool) -> None:
-        if has_jumped:
-            self.clear_trail()
-        has_grown = self._trail.add(base)
-        if has_grown:
+    def _show_trail(self, base: Float64Array) -> None:
+        if self._trail.add(base):
             segments = self._trail.segments()
             if len(segments):
                 # The oldest pieces fade into the floor.
@@ -119,8 +155,8 @@ class Scene:
                 ends = (1 - weight) * np.array(_FLOOR) + weight * np.array(_TRAIL_COLOR)
                 self._trail_line.points = segments.astype(np.float32)
                 self._trail_line.colors = np.stack((ends[:-1], ends[1:]), axis=1).astype(np.uint8)
-        self._trail_line.visible = self.options.trail and not self._trail.is_empty
-        x, y, _ = self.follow.position
+        self._trail_line.visible = self._scene.options.trail and not self._trail.is_empty
+        x, y, _ = self._scene.follow.position
         self._trail_line.position = (-x, -y, 0.004)
 
 
@@ -144,11 +180,11 @@ def _floor(api: viser.SceneApi) -> viser.GridHandle:
 
 
 def _add_batch(
-    api: viser.SceneApi, batch: shapes.Batch, posed: PosedModel
+    api: viser.SceneApi, path: str, batch: shapes.Batch, posed: PosedModel
 ) -> viser.BatchedMeshHandle:
     positions, quaternions = batch.poses(posed)
     return api.add_batched_meshes_simple(
-        f"/robot/{batch.name}",
+        path,
         np.asarray(batch.mesh.vertices, dtype=np.float32),
         np.asarray(batch.mesh.faces, dtype=np.uint32),
         batched_positions=positions,

@@ -39,7 +39,9 @@ from humanoid_mujoco_ros.ros.simulation_services import UNSUPPORTED, SimulationS
 from humanoid_mujoco_ros.simulation.extent import extent
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
+from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 pytestmark = pytest.mark.processes
 
@@ -183,13 +185,12 @@ def test_in_lockstep_without_a_policy_a_step_fails_in_time_and_the_rest_works(gr
 
 
 def test_after_the_end_every_service_still_answers(graph):
-    loop = RealTimeLoop(
-        Simulation(RobotModel()), LoopConfig(), lambda state, *, ask: None, frozenset
-    )
+    world = World([Member("", Simulation(RobotModel()))])
+    loop = RealTimeLoop(world, LoopConfig(), [Listener(lambda state, *, ask: None)])
     loop.start()
     owner = Node("simulation_node", context=graph.context)
     owner.declare_parameter("frame_prefix", "")
-    services = SimulationServices(owner, loop)
+    services = SimulationServices(owner, loop, loop.ports[0])
     simulator = Simulator(graph)
     try:
         assert simulator.set_state(PAUSED) == OK

@@ -9,10 +9,10 @@ import pytest
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.ros.health import ERROR, OK, WARN, Health, shortened
 from humanoid_mujoco_ros.ros.loop_health import LoopReport, LoopReporter, summary
-from humanoid_mujoco_ros.simulation.physics_loop import LoopStatus
+from humanoid_mujoco_ros.simulation.robot_port import RobotStatus
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
-FINE = LoopStatus(watchdog="ok")
+FINE = RobotStatus(watchdog="ok")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_an_answer_that_is_none_is_told_and_ends_nothing(graph, transitions):
 
 
 def test_a_service_that_is_not_there_and_one_that_refuses_are_told(graph):
-    simulation, said = SimulationClient(graph.node, Caller()), Said()
+    simulation, said = SimulationClient(graph.node, graph.node, Caller()), Said()
     simulation.reset(said)
     assert not simulation.is_there
     assert said == [("there is no simulation/reset", True)]

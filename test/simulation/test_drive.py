@@ -189,11 +189,11 @@ def test_the_loop_takes_power_from_the_drives_of_a_silent_policy(tmp_path):
     config = LoopConfig(on_fall="stay")
     simulation = Simulation(robot, STILL)
     with Recorder(robot, config, simulation=simulation) as recorder:
-        recorder.loop.command(np.array([1.0]))
+        recorder.port.command(np.array([1.0]))
         recorder.wait(lambda: recorder.states[-1].joint_efforts[0] > 0)
         recorder.wait(lambda: recorder.states[-1].joint_efforts[0] == 0)
-        assert recorder.loop.take_status().watchdog == "timeout"
-        recorder.loop.command(np.array([1.0]))
+        assert recorder.port.take_status().watchdog == "timeout"
+        recorder.port.command(np.array([1.0]))
         recorder.wait(lambda: recorder.states[-1].joint_efforts[0] != 0)
 
 

@@ -25,7 +25,7 @@ def test_one_step_per_command_the_same_each_time(robot):
         return recorder
 
     first, second = run(), run()
-    assert first.loop.take_status().ticks == 300
+    assert first.port.take_status().ticks == 300
     assert sum(first.asked) == 301
     for a, b in zip(first.states, second.states, strict=True):
         np.testing.assert_array_equal(a.qpos, b.qpos)
@@ -39,7 +39,7 @@ def test_it_waits_for_a_policy_and_asks_a_newcomer_again(robot):
         assert recorder.asked == [False]
         policies.add("first")
         recorder.wait(lambda: recorder.asked == [False, True])
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: len(recorder.states) == 3)
         policies.clear()
         policies.add("second")
@@ -53,28 +53,28 @@ def test_it_steps_and_resets_once_the_command_under_way_has_come(robot):
         recorder.wait(lambda: recorder.asked == [False, True])
         assert recorder.loop.pause().result(20.0)
         assert recorder.loop.step().result(20.0)
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: len(recorder.states) == 3)
-        assert recorder.loop.reset().result(20.0)
+        assert recorder.port.reset().result(20.0)
         assert recorder.states[-1].episode == 0
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: recorder.states[-1].episode == 1)
         assert recorder.states[-1].time_ns == recorder.states[-2].time_ns
-        assert recorder.loop.take_status().ticks == 1
+        assert recorder.port.take_status().ticks == 1
 
 
 def test_an_unanswered_observation_is_an_error_not_a_hang(robot):
     config = LoopConfig(mode="lockstep", lockstep_timeout_s=0.1)
     expected = "lockstep: no command answered the observation within 0.1 s"
     with Recorder(robot, config, lambda: frozenset({"policy"})) as recorder:
-        wait_until(lambda: recorder.loop.take_status().error == expected)
-        recorder.loop.command(ZERO)
+        wait_until(lambda: recorder.port.take_status().error == expected)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: recorder.states[-1].time_ns == 20_000_000)
-        wait_until(lambda: recorder.loop.take_status().error == expected)
+        wait_until(lambda: recorder.port.take_status().error == expected)
     config = LoopConfig(mode="lockstep", lockstep_timeout_s=0.1, duration_s=9.0)
     with Recorder(robot, config, lambda: frozenset({"policy"})) as recorder:
         recorder.wait(lambda: any(recorder.asked))
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         wait_until(lambda: recorder.loop.finished)
 
 
@@ -86,16 +86,16 @@ def test_one_who_reads_all_the_time_keeps_no_policy_waiting(robot):
 
         def read_until(condition):
             def reads():
-                recorder.loop.read(lambda simulation: simulation.state()).result(20.0)
+                recorder.port.read(lambda simulation: simulation.state()).result(20.0)
                 return condition()
 
             wait_until(reads)
 
         policies.add("policy")
         read_until(lambda: any(recorder.asked))
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         read_until(lambda: len(recorder.states) == 3)
-        read_until(lambda: recorder.loop.take_status().watchdog == "timeout")
+        read_until(lambda: recorder.port.take_status().watchdog == "timeout")
 
 
 def test_there_is_no_pace(robot):

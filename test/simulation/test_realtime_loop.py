@@ -15,7 +15,9 @@ from humanoid_mujoco_ros.robot.state import Wrench
 from humanoid_mujoco_ros.robot.vectors import VectorError
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.realtime_loop import RealTimeLoop
+from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 ZERO = np.zeros(17)
 PERIOD_S = 0.01
@@ -30,7 +32,7 @@ def test_physics_stands_still_until_the_first_command(robot):
     with Recorder(robot, LoopConfig()) as recorder:
         recorder.wait(lambda: len(recorder.states) > 5)
         assert {state.time_ns for state in recorder.states} == {10_000_000}
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: recorder.states[-1].time_ns > 10_000_000)
 
 
@@ -41,7 +43,7 @@ def test_real_time_keeps_wall_time_times_the_factor(robot):
         start_s = time.monotonic()
         recorder.wait(lambda: len(recorder.states) > 220)
         elapsed_s = time.monotonic() - start_s
-        late = recorder.loop.take_status().overruns
+        late = recorder.port.take_status().overruns
     # A busy machine may be late: each such tick loses what it was late by.
     assert elapsed_s == pytest.approx(1.0, rel=0.1) or (late and elapsed_s > 0.9)
 
@@ -51,14 +53,14 @@ def test_the_pace_changes_while_it_runs_without_a_jump_or_an_overrun(robot):
     with Recorder(robot, config) as recorder:
         # A tick of a tenth of a second is under way, and not waited for.
         for factor in (2.0, 0.5, 5.0):
-            overruns = recorder.loop.take_status().overruns
+            overruns = recorder.port.take_status().overruns
             assert recorder.loop.set_real_time_factor(factor).result(20.0)
             assert recorder.loop.real_time_factor == factor
             start_s = time.monotonic()
             end_ns = recorder.states[-1].time_ns + factor * 1e9
             recorder.wait(lambda end_ns=end_ns: recorder.states[-1].time_ns >= end_ns)
             elapsed_s = time.monotonic() - start_s
-            late = recorder.loop.take_status().overruns - overruns
+            late = recorder.port.take_status().overruns - overruns
             assert elapsed_s == pytest.approx(1.0, rel=0.1) or late
         steps_ns = np.diff([state.time_ns for state in recorder.states])
         assert set(steps_ns) <= {0, 10_000_000}
@@ -78,10 +80,10 @@ def test_in_slow_motion_the_state_is_repeated_so_that_nobody_reports_it_silent(r
 
 def test_without_commands_the_effort_goes_to_zero(robot):
     with Recorder(robot, LoopConfig(command_timeout_s=0.05)) as recorder:
-        recorder.loop.command(np.ones(17))
+        recorder.port.command(np.ones(17))
         recorder.wait(lambda: recorder.states[-1].joint_efforts.any())
         recorder.wait(lambda: not recorder.states[-1].joint_efforts.any())
-        assert recorder.loop.take_status().watchdog == "timeout"
+        assert recorder.port.take_status().watchdog == "timeout"
 
 
 @pytest.mark.parametrize(("factor", "expected_s"), [(0.1, 1.0), (10.0, 0.1)])
@@ -89,7 +91,7 @@ def test_the_watchdog_is_stretched_in_slow_motion_and_never_shortened(robot, fac
     config = LoopConfig(command_timeout_s=0.1, real_time_factor=factor, on_fall="stay")
     with Recorder(robot, config) as recorder:
         start_s = time.monotonic()
-        recorder.loop.command(np.ones(17))
+        recorder.port.command(np.ones(17))
         recorder.wait(lambda: recorder.states[-1].joint_efforts.any())
         recorder.wait(lambda: not recorder.states[-1].joint_efforts.any())
         assert recorder.times_s[-1] - start_s >= expected_s
@@ -107,7 +109,7 @@ def test_lost_time_is_not_made_up(robot):
     config = LoopConfig(hold_until_command=False, on_fall="stay")
     with Stalling(robot, config) as recorder:
         recorder.wait(lambda: len(recorder.states) > 120)
-        assert recorder.loop.take_status().overruns >= 1
+        assert recorder.port.take_status().overruns >= 1
     wall_s = np.array(recorder.times_s[20:])
     sim_s = np.array([state.time_ns for state in recorder.states[20:]]) * 1e-9
     # The simulation never gets ahead of the wall; a tick that is late by less than a period may be
@@ -164,7 +166,7 @@ def horizontal_momentum(robot, state):
 def test_a_push_ends_when_it_is_not_renewed(robot, link):
     config = LoopConfig(hold_until_command=False, wrench_timeout_s=0.05, on_fall="stay")
     with Recorder(robot, config, simulation=high_up(robot)) as recorder:
-        recorder.loop.push(link, Wrench(np.array([0, 50.0, 0]), np.zeros(3)))
+        recorder.port.push(link, Wrench(np.array([0, 50.0, 0]), np.zeros(3)))
         recorder.wait(lambda: horizontal_momentum(robot, recorder.states[-1])[1] > 0.1)
 
         def is_over():
@@ -175,18 +177,18 @@ def test_a_push_ends_when_it_is_not_renewed(robot, link):
         recorder.wait(is_over)
         assert recorder.states[-1].episode == recorder.states[0].episode  # no reset ended it
         with pytest.raises(ModelError, match="'tail' is not in the model"):
-            recorder.loop.push("tail", Wrench(np.zeros(3), np.zeros(3)))
+            recorder.port.push("tail", Wrench(np.zeros(3), np.zeros(3)))
 
 
 @pytest.mark.parametrize("vector", [[1e300, 0, 0], [0, 2100.0, 0], [0, np.nan, 0]])
 def test_a_push_beyond_the_limit_is_refused(robot, vector):
-    loop = Recorder(robot, LoopConfig()).loop
+    port = Recorder(robot, LoopConfig()).port
     for wrench in (
         Wrench(np.array(vector), np.zeros(3)),
         Wrench(np.zeros(3), np.array(vector)),
     ):
         with pytest.raises(VectorError, match=r"external (force|torque)"):
-            loop.push("torso", wrench)
+            port.push("torso", wrench)
 
 
 class SlowPolicy:
@@ -208,7 +210,7 @@ class SlowPolicy:
             state = states[-1]
             self._stopping.wait(self.needs_s)  # what its inference takes
             self.answered_ns.append(state.time_ns)
-            self.recorder.loop.command(np.full(17, state.time_ns * 1e-9))
+            self.recorder.port.command(np.full(17, state.time_ns * 1e-9))
 
     def __enter__(self):
         self._thread.start()
@@ -229,7 +231,7 @@ def test_a_slow_policy_costs_time_and_every_state_is_answered(robot):
     policy.recorder = recorder = Recorder(robot, config, lambda: POLICY)
     with policy, recorder:
         recorder.wait(lambda: recorder.states and recorder.states[-1].time_ns > 4e8)
-        status = recorder.loop.take_status()
+        status = recorder.port.take_status()
     efforts = np.array([s.joint_efforts[0] for s in recorder.states])
     times_ns = np.array([s.time_ns for s in recorder.states])
     ticks = np.flatnonzero(np.diff(times_ns) > 0) + 1
@@ -248,7 +250,7 @@ def test_without_a_wait_the_last_command_is_held_for_a_slow_policy(robot):
     policy.recorder = recorder = Recorder(robot, config, lambda: POLICY)
     with policy, recorder:
         recorder.wait(lambda: recorder.states and recorder.states[-1].time_ns > 8e8)
-        status = recorder.loop.take_status()
+        status = recorder.port.take_status()
     assert len(set(policy.answered_ns)) < status.ticks / 2
     assert status.command_waits == 0
 
@@ -257,30 +259,30 @@ def test_a_policy_that_stops_answering_is_waited_for_no_longer(robot):
     config = LoopConfig(command_wait_s=0.2, command_timeout_s=60.0, on_fall="stay")
     with Recorder(robot, config, lambda: POLICY, answer=lambda _: ZERO) as recorder:
         recorder.wait(lambda: len(recorder.states) > 10)
-        before = recorder.loop.take_status()
+        before = recorder.port.take_status()
         recorder.answer = None
-        recorder.wait(lambda: recorder.loop.take_status().command_waits > before.command_waits)
-        start_s, waits = time.monotonic(), recorder.loop.take_status().command_waits
-        ticks = recorder.loop.take_status().ticks
-        recorder.wait(lambda: recorder.loop.take_status().ticks > ticks + 200)
+        recorder.wait(lambda: recorder.port.take_status().command_waits > before.command_waits)
+        start_s, waits = time.monotonic(), recorder.port.take_status().command_waits
+        ticks = recorder.port.take_status().ticks
+        recorder.wait(lambda: recorder.port.take_status().ticks > ticks + 200)
         elapsed_s = time.monotonic() - start_s
     # Otherwise each of the 200 ticks would have waited.
-    assert recorder.loop.take_status().command_waits - waits <= elapsed_s + 1
+    assert recorder.port.take_status().command_waits - waits <= elapsed_s + 1
 
 
 def test_a_node_that_commands_at_a_rate_of_its_own_is_not_waited_for(robot):
     config = LoopConfig(command_wait_s=0.5, command_timeout_s=60.0, on_fall="stay")
     with Recorder(robot, config, frozenset) as recorder:
         for count in range(0, 40, 4):
-            recorder.loop.command(ZERO)
+            recorder.port.command(ZERO)
             recorder.wait(lambda count=count: len(recorder.states) > count + 4)
-        assert recorder.loop.take_status().command_waits == 0
+        assert recorder.port.take_status().command_waits == 0
 
 
 def test_a_pause_during_a_wait_for_a_command_makes_no_tick(robot):
     config = LoopConfig(command_wait_s=60.0, command_timeout_s=120.0, on_fall="stay")
     with Recorder(robot, config, lambda: POLICY) as recorder:
-        recorder.loop.command(ZERO)
+        recorder.port.command(ZERO)
         recorder.wait(lambda: recorder.states[-1].time_ns == 20_000_000)
         # The second tick waits for an answer, for a minute if nothing else happens.
         assert recorder.loop.pause().result(20.0)
@@ -333,8 +335,8 @@ def test_a_push_that_still_waits_ends_with_the_episode(robot):
     def first_step(push_n):
         with Recorder(robot, LoopConfig(hold_until_command=False)) as recorder:
             assert recorder.loop.pause().result(20.0)
-            recorder.loop.push("torso", Wrench(np.array([push_n, 0, 0]), np.zeros(3)))
-            assert recorder.loop.reset().result(20.0)
+            recorder.port.push("torso", Wrench(np.array([push_n, 0, 0]), np.zeros(3)))
+            assert recorder.port.reset().result(20.0)
             assert recorder.loop.step().result(20.0)
             return recorder.states[-1].qvel
 
@@ -345,9 +347,9 @@ def test_divergence_resets_the_robot_and_is_counted(robot):
     simulation = Simulation(robot, SimulationConfig(wrench_limit=1e13))
     config = LoopConfig(hold_until_command=False)
     with Recorder(robot, config, simulation=simulation) as recorder:
-        recorder.loop.push("torso", Wrench(np.full(3, 1e12), np.full(3, 1e12)))
+        recorder.port.push("torso", Wrench(np.full(3, 1e12), np.full(3, 1e12)))
         recorder.wait(lambda: recorder.states[-1].episode > 0)
-        status = recorder.loop.take_status()
+        status = recorder.port.take_status()
         assert status.divergences == 1
         assert "diverged" in status.last_divergence
 
@@ -358,13 +360,14 @@ def test_a_breakdown_ends_the_loop_with_an_error(robot, capsys):
             raise MemoryError("no room")
 
     config = LoopConfig(hold_until_command=False)
-    loop = RealTimeLoop(Simulation(robot), config, break_down, frozenset)
+    world = World([Member("", Simulation(robot))])
+    loop = RealTimeLoop(world, config, [Listener(break_down)])
     loop.start()
     wait_until(lambda: loop.finished)
-    assert loop.take_status().error == "the simulation broke down: MemoryError: no room"
+    assert loop.status.error == "the simulation broke down: MemoryError: no room"
     assert "Traceback" in capsys.readouterr().err
     with pytest.raises(RuntimeError, match="the simulation has ended"):
-        loop.reset().result(1.0)
+        loop.ports[0].reset().result(1.0)
 
 
 def test_requests_after_the_end_are_refused(robot):
@@ -372,7 +375,7 @@ def test_requests_after_the_end_are_refused(robot):
     with recorder:
         pass
     with pytest.raises(RuntimeError, match="has ended"):
-        recorder.loop.reset().result(1.0)
+        recorder.port.reset().result(1.0)
 
 
 @pytest.mark.parametrize("name", ["real_time_factor", "command_timeout_s", "wrench_timeout_s"])

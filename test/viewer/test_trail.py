@@ -15,5 +15,5 @@ def test_the_trail_is_a_line_of_even_pieces_that_forgets_its_end():
     np.testing.assert_array_equal(segments[1:, 0], segments[:-1, 1])
     np.testing.assert_allclose(np.diff(segments[:, :, 0], axis=1), 0.1, atol=0.011)
     assert segments[-1, 1, 0] > 0.9
-    trail.clear()
+    trail.add([9.0, 0.0, 1.2])  # a jump
     assert trail.segments().shape == (0, 2, 3)
