@@ -50,7 +50,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions: list[LaunchDescriptionEntity] = []
     for group in groups:
         overrides = write_overrides(directory, group)
-        for name in group.nodes:
+        for name in group.programs:
             if name == "simulation_node":
                 role: dict[str, Any] = {"on_exit": _end_with_simulation}
             else:

@@ -77,11 +77,16 @@ class _Bench:
         ping_pong.play(reference, seconds)
         self._say(f"the graph in real time, {seconds:g} s")
         alone = graph.watch(SimOptions(policy=self._options.policy, viewer=False), seconds)
+        self._say("the graph in one process")
+        single = graph.watch(
+            SimOptions(policy=self._options.policy, viewer=False, single_process=True), seconds
+        )
         self._say("the ping-pong again")
         ping_pong.play(reference, seconds)
         bare_hz = median(reference.rates_hz)
         self.figures.append(Figure("bare ping-pong", bare_hz, "round trips/s"))
         self._add_real_time(reference, alone)
+        self._add_single_process(reference, single)
         self._say("the graph with recorder and page")
         self._add_views(alone, self._watch_with_views())
         self._say(f"the graph in lockstep, {self._options.lockstep_seconds:g} simulated s")
@@ -135,6 +140,19 @@ class _Bench:
             Figure("simulation + policy, processor", 100 * alone.cpu, "% of a core"),
             Figure("simulation + policy, resident memory", alone.memory_mb, "MB"),
             Figure("the same, shared pages divided", alone.proportional_mb, "MB"),
+        ]
+
+    def _add_single_process(self, reference: ping_pong.PingPong, single: GraphFigures) -> None:
+        self.histograms["loop in one process"] = single.latencies
+        self.figures += [
+            Figure.against(
+                "in one process: observation → command, p99",
+                single.latencies.percentile_ms(99),
+                "ms",
+                ("ping-pong p99", reference.latencies.percentile_ms(99)),
+                "",
+            ),
+            Figure("in one process: resident memory", single.memory_mb, "MB"),
         ]
 
     def _watch_with_views(self) -> GraphFigures:

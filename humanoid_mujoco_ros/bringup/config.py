@@ -29,6 +29,7 @@ _NODE_CONFIGS = {
         "simulation.robot_spec:WorldConfig",
         "ros.state_publisher:InterfaceConfig",
         "ros.shared_config:FramesConfig",
+        "ros.shared_config:ProcessConfig",
     ),
     "policy_node": (
         "robot.model:ModelConfig",
@@ -78,6 +79,13 @@ class NodeGroup:
     namespace: str
     nodes: dict[str, dict[str, Any]]
     """Node → the parameters to set on top of the config file."""
+    has_policy_inside: bool = False
+    """Whether policy_node runs in the process of simulation_node."""
+
+    @property
+    def programs(self) -> list[str]:
+        """The nodes that have a process of their own."""
+        return [n for n in self.nodes if n != "policy_node" or not self.has_policy_inside]
 
 
 class ConfigError(ValueError):

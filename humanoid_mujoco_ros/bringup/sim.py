@@ -27,6 +27,7 @@ from humanoid_mujoco_ros.bringup.terminal import RECORDER, supervise
 from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
+from humanoid_mujoco_ros.ros.shared_config import ProcessConfig
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec, parse_robots
 
@@ -98,6 +99,9 @@ class SimOptions(GraphOptions):
     and odom, as on a robot."""
     clock: bool = True
     """Publish /clock. There can be only one: a second robot leaves it to the first."""
+    single_process: bool = False
+    """Run the policy in the process of the simulation, for small machines: less memory, the same
+    topics. A policy that dies ends the run."""
     duration: float = 0.0
     """End after this simulated time [s]; 0: run until Ctrl-C."""
     viewer: bool = True
@@ -152,8 +156,11 @@ def check(options: SimOptions) -> list[NodeGroup]:
     if all(stands_by_itself(robot, own["policy_node"]) for _, own, robot in checked):
         simulation.setdefault("hold_until_command", False)
     groups = [group for group, _, _ in checked]
+    process = from_parameters(ProcessConfig, checked[0][1]["simulation_node"])
+    process.check(specs)
     if not specs:
         groups[0].nodes = {"simulation_node": simulation, **groups[0].nodes}
+        groups[0].has_policy_inside = process.with_policy
         return groups
     check_world(
         specs,
@@ -182,6 +189,8 @@ def _simulation(options: SimOptions) -> dict[str, Any]:
         simulation["publish_clock"] = False
     if options.observation == "from_topics":
         simulation["publish_observation"] = False
+    if options.single_process:
+        simulation["with_policy"] = True
     return simulation
 
 
@@ -236,7 +245,7 @@ def processes(
         robot = group.namespace.removeprefix(options.namespace).strip("/")
         found += [
             node_process(node, arguments, restart=node != "simulation_node", robot=robot)
-            for node in group.nodes
+            for node in group.programs
         ]
     if options.record is not None:
         found.insert(0, _recorder(options))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
@@ -41,13 +42,13 @@ class PolicyNode(ManagedNode):
     `joints`, and `joint_map`.
     """
 
-    def __init__(self) -> None:
-        """Loads the model and, with `autostart`, the policy.
+    def __init__(self, **kwargs: Any) -> None:
+        """Loads the model and, with `autostart`, the policy; takes what LifecycleNode takes.
 
         Raises:
             ValueError: A parameter or the policy cannot be used; the message says why.
         """
-        super().__init__("policy_node")
+        super().__init__("policy_node", **kwargs)
         robot = self._robot = parameters.declare_robot(self)
         self._config = parameters.declare(self, PolicyConfig, changeable=("policy",))
         joint_map = parameters.declare_joint_map(self, robot)

@@ -13,6 +13,7 @@ from humanoid_mujoco_ros.robot.model import ODOM_FRAME
 from humanoid_mujoco_ros.ros import conversions, parameters, runtime
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.loop_control import LoopControl
+from humanoid_mujoco_ros.ros.shared_config import ProcessConfig
 from humanoid_mujoco_ros.ros.simulated_robot import SimulatedRobot, simulated_robot_nodes
 from humanoid_mujoco_ros.ros.state_publisher import LATCHED
 from humanoid_mujoco_ros.ros.topics import WORLD_FRAME
@@ -55,6 +56,8 @@ class SimulationNode(GuardedNode):
         self._ending = threading.Lock()
         config = parameters.declare(self, LoopConfig, changeable=("real_time_factor",))
         specs = parse_robots(parameters.declare(self, WorldConfig).robots)
+        process = parameters.declare(self, ProcessConfig)
+        process.check(specs)
         owners = simulated_robot_nodes(self, specs) if specs else [self]
         self._robots = [SimulatedRobot(owner, config) for owner in owners]
         self._running = len(self._robots)
@@ -71,6 +74,8 @@ class SimulationNode(GuardedNode):
             self._publish_placements(specs)
         for robot, port in zip(self._robots, self._loop.ports, strict=True):
             robot.connect(self._loop, port)
+        if process.with_policy:
+            self.subnodes.append(_policy_node())
         self._loop.start()
         for robot in self._robots:
             robot.start(self._on_end)
@@ -96,6 +101,13 @@ class SimulationNode(GuardedNode):
             self.exit_status = 0 if error is None else 1
             self._running -= 1
             self.is_done = not self._running
+
+
+def _policy_node() -> GuardedNode:
+    from humanoid_mujoco_ros.nodes.policy_node import PolicyNode
+
+    # The process's own arguments may give it the name of this node.
+    return PolicyNode(cli_args=["--ros-args", "-r", "__node:=policy_node"])
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from humanoid_mujoco_ros.robot.ranges import FINITE, bounded, check_ranges
@@ -22,6 +23,30 @@ class PairingConfig:
             ValueError: It is negative.
         """
         check_ranges(self)
+
+
+@dataclass(frozen=True)
+class ProcessConfig:
+    """What runs in the process of simulation_node."""
+
+    with_policy: bool = False
+    """Run policy_node in the process of simulation_node, which takes less memory. The topics stay
+    the same; a policy that dies takes the simulation with it. For a robot that is alone."""
+
+    def check(self, robots: Collection[object]) -> None:
+        """Finds out whether that can be.
+
+        Args:
+            robots: Those that share a world; none: the robot is alone.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if self.with_policy and robots:
+            raise ValueError(
+                f"the policy can only run in the process of one robot, not of {len(robots)}: "
+                "leave out with_policy (--single-process) or robots"
+            )
 
 
 @dataclass(frozen=True)

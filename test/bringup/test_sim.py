@@ -226,6 +226,16 @@ def test_a_policy_that_does_not_answer_ends_a_lockstep_run(graph, tmp_path):
     assert "no command" in output
 
 
+def test_one_process_has_the_policy_too_and_hears_its_parameters(graph):
+    process, nodes = start(graph, "--single-process", "--policy", "balance")
+    health = graph.health()
+    graph.spin_until(lambda: health.value("policy_node", "policy") == "balance")
+    assert list(nodes) == ["simulation_node"]
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
 def test_the_observation_can_come_from_the_topics(graph):
     arguments = ("--observation", "from_topics", "--mode", "lockstep", "--duration", "3")
     result = run(graph, "sim", "--no-viewer", *arguments)
@@ -267,6 +277,7 @@ def test_a_wrong_parameter_file_is_one_clear_line(capsys, tmp_path, node, parame
         (["--real-time-factor", "-1"], "real_time_factor must be positive, not -1.0"),
         (["--robot", "humanoid_v4", "--policy", "walk"], "trained at 100.00 Hz"),
         (["--namespace", "a b"], "--namespace 'a b' is not one"),
+        (["--robots", "2", "--single-process"], "the policy can only run in the process of one"),
         (["--seed", "-1"], "--seed must be within 0 and"),
         (["--seed", "100000000000000000000"], "--seed must be within 0 and"),
         (["--viewer-port", "80808"], "port must be within 1 and 65535"),

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -19,6 +21,13 @@ SIMULATION = {"mode": "lockstep", "seed": 7}
 POLICY = {"mode": "lockstep", "action": "sample", "seed": 3}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEPTH = QoSProfile(depth=2000)
+
+
+def by_stamp(states):
+    return {
+        (m.header.stamp.sec, m.header.stamp.nanosec): np.array([m.position, m.velocity, m.effort])
+        for m in states
+    }
 
 
 def trajectory(graph, duration_s):
@@ -34,10 +43,7 @@ def trajectory(graph, duration_s):
     assert process.returncode == 0
     policy.send_signal(signal.SIGINT)
     policy.wait()
-    return {
-        (m.header.stamp.sec, m.header.stamp.nanosec): np.array([m.position, m.velocity, m.effort])
-        for m in states
-    }
+    return by_stamp(states)
 
 
 def test_the_same_seed_gives_the_same_joint_states_bit_for_bit(graph):
@@ -48,6 +54,39 @@ def test_the_same_seed_gives_the_same_joint_states_bit_for_bit(graph):
     assert max(common) >= (5, 0)
     for stamp in common:
         np.testing.assert_array_equal(first[stamp], second[stamp])
+
+
+def test_a_policy_in_the_simulations_process_drives_it_the_same_way(graph):
+    """The process may be given the name of its first node, as ros2 launch does."""
+    apart = trajectory(graph, 2.0)
+    descriptions = graph.listen(String, "robot_description", LATCHED)
+    states = graph.listen(JointState, "joint_states", DEPTH)
+    policy = {f"policy_node:{name}": value for name, value in POLICY.items()}
+    together = graph.start(
+        "simulation_node",
+        {
+            **SIMULATION,
+            **policy,
+            "duration": 2.0,
+            "with_policy": True,
+            "autostart": False,
+            "lockstep_timeout": 60.0,
+        },
+        "-r",
+        "__node:=simulation_node",
+    )
+    graph.spin_until(lambda: descriptions and graph.node.count_publishers("joint_states"))
+    for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        change = ChangeState.Request(transition=Transition(id=number))
+        assert graph.call(ChangeState, "policy_node/change_state", change).success
+    graph.spin_until(lambda: together.poll() is not None)
+    graph.spin_for(0.3)
+    assert together.returncode == 0
+    inside = by_stamp(states)
+    common = apart.keys() & inside.keys()
+    assert max(common) >= (2, 0)
+    for stamp in common:
+        np.testing.assert_array_equal(apart[stamp], inside[stamp])
 
 
 def test_the_simulation_pauses_steps_and_resets_between_two_commands(graph):
