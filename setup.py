@@ -21,6 +21,7 @@ NODES = [
     "observation_node",
     "policy_node",
     "simulation_node",
+    "sumo_node",
     "viewer_node",
 ]
 REQUIRES = [
@@ -73,6 +74,7 @@ setup(
         (f"{SHARE}/config", files("config/*.yaml") + files("config/*.xml")),
         (f"{SHARE}/config/policies", files("config/policies/*.yaml")),
         (f"{SHARE}/config/robots", files("config/robots/*.yaml")),
+        (f"{SHARE}/config/worlds", files("config/worlds/*.yaml")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/policies", files("policies/*.safetensors") + files("policies/*.training")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),

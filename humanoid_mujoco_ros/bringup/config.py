@@ -49,6 +49,12 @@ _NODE_CONFIGS = {
         "ros.shared_config:PairingConfig",
         "interaction.spring:SpringConfig",
     ),
+    "sumo_node": (
+        "robot.model:ModelConfig",
+        "interaction.bout:BoutConfig",
+        "simulation.robot_spec:WorldConfig",
+        "ros.shared_config:FramesConfig",
+    ),
     "viewer_node": (
         "robot.model:ModelConfig",
         "viewer.config:ViewerConfig",
@@ -66,6 +72,7 @@ NODE_PARAMETERS = {
     "policy_node": ("joint_map", "joints"),
     "observation_node": ("joint_map", "joints"),
     "force_marker_node": ("joint_map",),
+    "sumo_node": (),
     "viewer_node": ("joint_map",),
 }
 """Node → its other parameters."""
@@ -156,6 +163,14 @@ def _full_name(node: str, namespace: str) -> str:
     return "/".join(("", *namespace.strip("/").split("/"), node)).replace("//", "/")
 
 
+def known_parameters(node: str) -> set[str]:
+    """The names of all parameters of a node."""
+    known = {*NODE_PARAMETERS[node], "use_sim_time"}
+    for config_type in node_configs(node):
+        known |= {parameter for parameter, _ in named_fields(config_type)}
+    return known
+
+
 def check_parameters(
     path: Path, nodes: Mapping[str, Mapping[str, Any]], namespace: str = ""
 ) -> dict[str, dict[str, Any]]:
@@ -176,7 +191,7 @@ def check_parameters(
     found = _sections(path)
     _check_names(path, found)
     for node, parameters in nodes.items():
-        config_types, known = node_configs(node), _known_parameters(node)
+        config_types, known = node_configs(node), known_parameters(node)
         own = [section for section in found if section.is_for(_full_name(node, namespace))]
         for section in own:
             unknown = sorted(section.parameters.keys() - known)
@@ -214,15 +229,8 @@ def _check_names(path: Path, found: Collection[NodeSection]) -> None:
             continue
         # A file may hold the nodes of other packages too, some of a similar name.
         own = section.parameters.keys() - {"use_sim_time"}
-        if own and own <= _known_parameters(meant[0]):
+        if own and own <= known_parameters(meant[0]):
             raise ConfigError(f"{path}: there is no node '{name}'; did you mean {meant[0]}?")
-
-
-def _known_parameters(node: str) -> set[str]:
-    known = {*NODE_PARAMETERS[node], "use_sim_time"}
-    for config_type in node_configs(node):
-        known |= {parameter for parameter, _ in named_fields(config_type)}
-    return known
 
 
 def write_overrides(directory: Path, group: NodeGroup) -> Path:

@@ -14,8 +14,10 @@ from rich.console import Console
 from tyro.constructors import PrimitiveConstructorSpec
 
 from humanoid_mujoco_ros.bringup.config import (
+    NODES,
     NodeGroup,
     check_parameters,
+    known_parameters,
     node_arguments,
     read_parameters,
 )
@@ -28,8 +30,10 @@ from humanoid_mujoco_ros.policy.config import ObservationConfig, PolicyConfig
 from humanoid_mujoco_ros.ros.network import stay_local
 from humanoid_mujoco_ros.ros.parameters import from_parameters
 from humanoid_mujoco_ros.ros.shared_config import ProcessConfig
+from humanoid_mujoco_ros.share import share_directory
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
 from humanoid_mujoco_ros.simulation.robot_spec import RobotSpec, parse_robots
+from humanoid_mujoco_ros.simulation.world_card import FLAT, WorldCard, load_world
 
 MAX_SEED = 2**63 - 1
 """What a ROS parameter can hold."""
@@ -86,6 +90,9 @@ class SimOptions(GraphOptions):
     robots: RobotList = ""
     """Several robots in one world: NAME=ROBOT[:POLICY][@x,y,yaw] for each (m and degrees), or the
     number of robots of the chosen kind in a row. Each has its namespace."""
+    world: str = FLAT
+    """What is in the world: flat, sumo (two humanoids are pushed towards each other), or a file
+    FILE.yaml of a world."""
     follow: bool = False
     """Load the policy's file again whenever it changes: watch a training learn."""
     mode: Literal["realtime", "lockstep"] | None = None
@@ -139,11 +146,13 @@ def check(options: SimOptions) -> list[NodeGroup]:
     path = options.config_path
     if options.record is not None and options.record.exists():
         raise ValueError(f"{options.record} exists already; --record needs a new folder")
-    specs = parse_robots(options.robots)
+    world = _world(options.world)
+    robots = options.robots or world.robots
+    specs = parse_robots(robots)
     last_seed = MAX_SEED - max(len(specs) - 1, 0)
     if options.seed is not None and not 0 <= options.seed <= last_seed:
         raise ValueError(f"--seed must be within 0 and {last_seed}, not {options.seed}")
-    simulation = _simulation(options)
+    simulation = {**world.simulation, **_simulation(options)}
     each = [options.of(spec, number) for number, spec in enumerate(specs)] or [options]
     checked = []
     for number, own in enumerate(each):
@@ -158,8 +167,9 @@ def check(options: SimOptions) -> list[NodeGroup]:
     groups = [group for group, _, _ in checked]
     process = from_parameters(ProcessConfig, checked[0][1]["simulation_node"])
     process.check(specs)
+    others = {node: options.frames() | options.chosen_robot() for node in world.nodes}
     if not specs:
-        groups[0].nodes = {"simulation_node": simulation, **groups[0].nodes}
+        groups[0].nodes = {"simulation_node": simulation, **groups[0].nodes, **others}
         groups[0].has_policy_inside = process.with_policy
         return groups
     check_world(
@@ -167,11 +177,28 @@ def check(options: SimOptions) -> list[NodeGroup]:
         [robot for _, _, robot in checked],
         [everything["simulation_node"] for _, everything, _ in checked],
     )
-    world = {"simulation_node": simulation, **replace(options, force_marker=False).views()}
-    for parameters in world.values():
-        parameters |= options.chosen_robot() | {"robots": options.robots}
-    check_parameters(path, world, options.namespace)
-    return [NodeGroup(options.namespace, world), *groups]
+    nodes = {"simulation_node": simulation, **replace(options, force_marker=False).views()}
+    nodes |= others
+    for parameters in nodes.values():
+        parameters |= options.chosen_robot() | {"robots": robots}
+    check_parameters(path, nodes, options.namespace)
+    return [NodeGroup(options.namespace, nodes), *groups]
+
+
+def _world(name: str) -> WorldCard:
+    """The card of a world, whose nodes and parameters are known."""
+    world = load_world(name, share_directory("config") / "worlds")
+    for what, named, known in (
+        ("node", world.nodes, NODES),
+        ("parameter of simulation_node", world.simulation, known_parameters("simulation_node")),
+    ):
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            raise ValueError(
+                f"world {name}: there is no {what} '{unknown[0]}'; there are "
+                f"{', '.join(sorted(known))}"
+            )
+    return world
 
 
 def _simulation(options: SimOptions) -> dict[str, Any]:
@@ -240,23 +267,27 @@ def processes(
 ) -> list[NodeProcess]:
     """The processes of the graph; `directory` keeps the files of their parameters."""
     found = []
-    for group in groups:
+    robots = robot_names(options, groups)
+    for group, robot in zip(groups, ["", *robots], strict=True):
         arguments = node_arguments(options.config_path, group, directory)
-        robot = group.namespace.removeprefix(options.namespace).strip("/")
         found += [
             node_process(node, arguments, restart=node != "simulation_node", robot=robot)
             for node in group.programs
         ]
     if options.record is not None:
-        found.insert(0, _recorder(options))
+        found.insert(0, _recorder(options, robots))
     return found
 
 
-def _recorder(options: SimOptions) -> NodeProcess:
+def robot_names(options: SimOptions, groups: Sequence[NodeGroup]) -> list[str]:
+    """The names of the robots that share the world; none: there is one robot."""
+    return [group.namespace.removeprefix(options.namespace).strip("/") for group in groups[1:]]
+
+
+def _recorder(options: SimOptions, robots: Sequence[str]) -> NodeProcess:
     arguments = ["-m", "humanoid_mujoco_ros.bags.recorder", str(options.record)]
     if options.namespace:
         arguments += ["--namespace", options.namespace]
-    robots = [spec.name for spec in parse_robots(options.robots)]
     if robots:
         arguments += ["--robots", *robots]
     if options.network:
@@ -274,5 +305,5 @@ def run(options: SimOptions) -> int:
     stay_local(network=options.network)
     with run_directory() as directory:
         nodes = processes(options, groups, directory)
-        robots = [spec.name for spec in parse_robots(options.robots)]
+        robots = robot_names(options, groups)
         return supervise(nodes, options.namespace, "simulation_node", Console(), robots)

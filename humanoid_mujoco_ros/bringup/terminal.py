@@ -18,7 +18,7 @@ from humanoid_mujoco_ros.bringup import status
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor
 from humanoid_mujoco_ros.ros.runtime import START_FAILED
 
-ESSENTIAL = ("simulation_node", "policy_node", "observation_node")
+ESSENTIAL = ("simulation_node", "policy_node", "observation_node", "sumo_node")
 """Nodes without which it makes no sense to start the others."""
 RECORDER = "recorder"
 _RECORDER_TIMEOUT_S = 30.0

@@ -7,7 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from diagnostic_msgs.msg import DiagnosticArray
+
 from humanoid_mujoco_ros.ros import diagnostics, parameters, runtime
+from humanoid_mujoco_ros.ros.diagnostics_board import DiagnosticsBoard
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.remote_control import Caller
 from humanoid_mujoco_ros.ros.robot_node import robot_nodes
@@ -56,6 +59,8 @@ class ViewerNode(GuardedNode):
             for owner, spec in zip(owners, specs or [RobotSpec("")], strict=True)
         ]
         self._page = Page(config, [robot.source for robot in self._robots])
+        self._board = DiagnosticsBoard(self.get_namespace(), ignore=self.get_name())
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._board.on_diagnostics, 10)
         for robot, view in zip(self._robots, self._page.robots, strict=True):
             robot.connect(view)
         names = ", ".join(robot.name for robot in self._robots)
@@ -82,6 +87,7 @@ class ViewerNode(GuardedNode):
     def draw(self) -> None:
         """Draws the next frame."""
         self._caller.check_timeouts()
+        self._page.show_score(self._board.text("sumo_node", "score"))
         self._page.draw()
         for robot in self._robots:
             robot.update()

@@ -23,6 +23,7 @@ OWN_NODES = (
     "observation_node",
     "viewer_node",
     "force_marker_node",
+    "sumo_node",
     "recorder",
 )
 """Nodes of this package, which always have a place on the board."""

@@ -22,11 +22,11 @@ class WrenchPublisher:
         links: The links that are pushed now.
     """
 
-    def __init__(self, node: Node, frame_prefix: str) -> None:
+    def __init__(self, node: Node, frame_prefix: str, topic: str = "external_wrench") -> None:
         """Pushes nothing yet; `frame_prefix` goes before the name of a link."""
         self.links: set[str] = set()
         self._prefix = frame_prefix
-        self._publisher = node.create_publisher(WrenchStamped, "external_wrench", 10)
+        self._publisher = node.create_publisher(WrenchStamped, topic, 10)
 
     def publish(self, wrenches: Mapping[str, Wrench], stamp_ns: int) -> None:
         """Sends what acts from now.

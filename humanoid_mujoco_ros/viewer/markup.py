@@ -71,6 +71,16 @@ def _banner(color: str, text: str) -> str:
     )
 
 
+def score_html(text: str | None) -> str:
+    """The score of a bout, in large letters; nothing for None."""
+    if text is None:
+        return ""
+    return (
+        '<div data-score="" style="font-size:1.5em;font-weight:700;text-align:center;'
+        f'margin:.2em .4em .4em">{html.escape(text)}</div>'
+    )
+
+
 def note_html(text: str | None, *, is_error: bool = False) -> str:
     """A line of small text; nothing for None."""
     if text is None:

@@ -14,6 +14,7 @@ from humanoid_mujoco_ros.viewer.folders import RobotChoice, ViewFolder
 from humanoid_mujoco_ros.viewer.gate import Gate
 from humanoid_mujoco_ros.viewer.heartbeat import Heartbeat
 from humanoid_mujoco_ros.viewer.inbox import ActionInbox, Faults
+from humanoid_mujoco_ros.viewer.markup import score_html
 from humanoid_mujoco_ros.viewer.panel import Operations, Panel, arrange
 from humanoid_mujoco_ros.viewer.plots import Plots
 from humanoid_mujoco_ros.viewer.robot_view import RobotSource, RobotView
@@ -63,6 +64,8 @@ class Page:
         arrange(gui, ", ".join(sorted(robots)).replace("_", " ").capitalize())
         self._scene = Scene(self._server)
         self.robots = [self._add_robot(number, source) for number, source in enumerate(sources)]
+        self._score = gui.add_html("", visible=False)
+        self._shown_score: str | None = None
         self._choice: RobotChoice | None = None
         if len(sources) > 1:
             names = [source.name for source in sources]
@@ -137,6 +140,13 @@ class Page:
             self._scene.follow_robot(self._followed.position, period_s)
             for view in self.robots:
                 view.draw()
+
+    def show_score(self, score: str | None) -> None:
+        """Shows the score of a bout above all else; None: there is none."""
+        if score != self._shown_score:
+            self._shown_score = score
+            self._score.visible = score is not None
+            self._score.content = score_html(score)
 
     def _choose(self, number: int) -> None:
         """Shows the panel of a robot, and follows it."""

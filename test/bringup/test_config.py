@@ -70,7 +70,11 @@ def test_a_file_that_sets_no_parameters_is_explained(tmp_path, text, match):
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_known_parameters_of_a_node_are_those_it_declares(graph, node):
-    parameters = {"port": free_port()} if node == "viewer_node" else {}
+    own = {
+        "viewer_node": {"port": free_port()},
+        "sumo_node": {"robots": "red=humanoid blue=humanoid"},
+    }
+    parameters = own.get(node, {})
     graph.start(node, parameters)
     request = ListParameters.Request()
     declared = graph.call(ListParameters, f"/{node}/list_parameters", request).result.names

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several robots in one simulation_node, over real topics."""
 
+import re
 import signal
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -117,3 +119,19 @@ def test_the_page_pulls_the_robot_that_is_grabbed_and_no_other(graph):
         assert not wrenches["first"]
     finally:
         browser.close()
+
+
+def test_two_robots_are_shoved_until_one_falls_and_a_round_follows(graph):
+    health = graph.health()
+    command = [sys.executable, "-m", "humanoid_mujoco_ros.cli", "sim", "--world", "sumo"]
+    run = graph.spawn([*command, "--no-viewer", "--mode", "lockstep"])
+
+    def has_gone_on_after_a_point():
+        points = re.findall(r"[1-9]", health.value("sumo_node", "score"))
+        return points and int(health.value("sumo_node", "round")) > len(points)
+
+    graph.spin_until(has_gone_on_after_a_point, 120.0)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert "red 1 : 0 blue" in output or "red 0 : 1 blue" in output, output
+    assert run.returncode == 0, output
