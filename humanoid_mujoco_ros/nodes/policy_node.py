@@ -124,6 +124,8 @@ class PolicyNode(ManagedNode):
     def _answer(self, observation: Sequence[float]) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())
         self._velocity.note_clipped(clipped=self._driver.clipped)
+        if self._driver.has_handed_over:
+            self._gate.switch()
         return commands
 
     def _on_tick(self) -> None:
@@ -142,8 +144,8 @@ class PolicyNode(ManagedNode):
         if gate.is_started and gate.watchdog.age_s(time.monotonic()) is None:
             health.report(diagnostics.WARN, "no observation yet")
         health.values = {"active": gate.is_started, "stopped_by": self.stopped_by or ""}
-        health.values |= {"action": self._config.action, **self._driver.figures()}
-        health.values |= self._velocity.figures()
+        health.values["action"] = self._config.action
+        health.values |= self._driver.figures() | self._velocity.figures()
         self._rejections.report_to(health)
         return health
 
