@@ -36,9 +36,9 @@ class PolicyConfig:
     recovery: str = ""
     """The policy that gets the robot up; empty: that of the robot's card, if it fits; none: no
     policy."""
-    recover: bool = True
-    """Run the recovery from a fall until the robot has stood still for a second. It needs the
-    height of the base: odom."""
+    recover: bool = False
+    """Run the recovery from a fall until the robot has stood still for a second, as config/sim.yaml
+    asks for. It needs the height of the base: odom."""
     follow: bool = False
     """Load the policy's file again whenever it changes, such as that of a training under way."""
     autostart: bool = True

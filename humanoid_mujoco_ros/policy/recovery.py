@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from humanoid_mujoco_ros.policy import fit
 from humanoid_mujoco_ros.policy.brain import Brain
@@ -26,6 +27,29 @@ STOOD_S = 1.0
 """A robot that stood still for this time is up."""
 
 
+class StandingRule:
+    """Says whether robots stand still."""
+
+    def __init__(self, robot: RobotModel) -> None:
+        """Takes the height at which the robot starts."""
+        start_m = float(robot.base.pose(robot.start_qpos)[0][2])
+        self.pose = FallRule(STANDING_SHARE * start_m, max_tilt=STANDING_TILT_RAD)
+
+    def __call__(
+        self, height: ArrayLike, quaternion_wxyz: ArrayLike, velocity: ArrayLike
+    ) -> NDArray[np.bool_]:
+        """Whether bases (...) stand still.
+
+        Args:
+            height: (...) [m].
+            quaternion_wxyz: (..., 4).
+            velocity: (..., 3) [m/s].
+        """
+        is_slow = np.linalg.norm(velocity, axis=-1) < STANDING_M_S
+        stands: NDArray[np.bool_] = is_slow & ~self.pose.is_fallen(height, quaternion_wxyz)
+        return stands
+
+
 class FallWatch:
     """Says from one measurement to the next whether a robot has to get up.
 
@@ -39,8 +63,7 @@ class FallWatch:
     def __init__(self, robot: RobotModel) -> None:
         """The robot stands, as far as is known."""
         self._fallen = robot.fall_rule
-        start_m = float(robot.base.pose(robot.start_qpos)[0][2])
-        self.standing_rule = FallRule(STANDING_SHARE * start_m, max_tilt=STANDING_TILT_RAD)
+        self._stands = StandingRule(robot)
         self._least_ticks = round(STOOD_S * robot.control_rate_hz)
         self._ticks = 0
         self._height_m = np.inf
@@ -60,8 +83,7 @@ class FallWatch:
             self.is_getting_up = bool(self._fallen.is_fallen(*pose))
             self._ticks = 0
             return
-        is_slow = float(np.linalg.norm(measurement.linear_velocity)) < STANDING_M_S
-        stands = is_slow and not self.standing_rule.is_fallen(*pose)
+        stands = bool(self._stands(*pose, measurement.linear_velocity))
         self._ticks = self._ticks + 1 if stands else 0
         if self._ticks >= self._least_ticks:
             self.is_getting_up = False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.policy.observation import observe_data
-from humanoid_mujoco_ros.policy.recovery import STOOD_S, FallWatch, Recovering
+from humanoid_mujoco_ros.policy.recovery import STOOD_S, Recovering, StandingRule
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
@@ -114,8 +114,8 @@ def test_an_observation_without_the_height_is_left_to_the_policy(robot):
 
 
 def test_the_heights_are_those_of_the_robot():
-    watch = FallWatch(RobotModel(ModelConfig(robot="hopper")))
-    assert watch.standing_rule.min_height == pytest.approx(0.857 * 1.25)
+    stands = StandingRule(RobotModel(ModelConfig(robot="hopper")))
+    assert stands.pose.min_height == pytest.approx(0.857 * 1.25)
 
 
 def test_the_observation_of_a_real_state_is_understood(robot):

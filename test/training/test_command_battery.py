@@ -33,4 +33,4 @@ def test_the_g1_walks_and_turns_at_half_a_metre_and_half_a_radian_per_second(
 @needs_g1
 def test_a_battery_of_other_policies_is_refused_for_it(capsys):
     assert main(["g1_ppo", "--battery", "steer"]) == 2
-    assert "g1_ppo follows commands: its battery is commands" in capsys.readouterr().err
+    assert "the battery of g1_ppo is commands, not steer" in capsys.readouterr().err
