@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 
 _FALLEN_SHARE = HEALTHY_HEIGHT_M[0] / HUMANOID_HEIGHT_M
 """A body lower than this share of its standing height has fallen."""
+_UP_SHARE = 0.9
+"""A body above this share of its standing height, for `_UP_S`, is up again."""
+_UP_S = 1.0
 _START_S = 1.0
 """A robot stands for about this long when a recording begins, if it ever stands."""
 _JUMP_M = 0.5
@@ -128,6 +131,8 @@ class RunFigures:
     """The height under which the body has fallen."""
     falls_s: Array = field(default_factory=lambda: np.empty(0))
     """When the robot fell."""
+    recoveries: int = 0
+    """After how many falls it got up by itself."""
     resets_s: Array = field(default_factory=lambda: np.empty(0))
     """When it was put somewhere else."""
     episodes: list[Episode] = field(default_factory=list)
@@ -150,6 +155,7 @@ def analyse(run: Run, fall_height_m: float | None = None) -> RunFigures:
         if len(run.base):
             _falls(figures, run, fall_height_m)
             _body(figures, run)
+            figures.recoveries = _recoveries(figures, run.base)
         figures.pushes = _pushes(run, figures)
         figures.joints = _joints(run)
         figures.feet = {side: _foot(track) for side, track in run.feet.items() if len(track)}
@@ -200,6 +206,21 @@ def _falls(figures: RunFigures, run: Run, fall_height_m: float | None) -> None:
     if fall_height_m is None:
         falls_s = _as_the_simulation_says(run, falls_s)
     figures.falls_s = np.sort(falls_s)
+
+
+def _recoveries(figures: RunFigures, base: Track) -> int:
+    """After how many falls the body was up for a while before the next fall or reset."""
+    is_up = base.values[:, 2] >= _UP_SHARE * standing_height_m(base)
+    ends_s = np.sort(np.concatenate((figures.falls_s, figures.resets_s, [np.inf])))
+    count = 0
+    for fall_s in figures.falls_s:
+        end_s = ends_s[np.searchsorted(ends_s, fall_s, side="right")]
+        until = (base.times_s > fall_s) & (base.times_s < end_s)
+        times_s, up = base.times_s[until], is_up[until]
+        since_s = np.maximum.accumulate(np.where(up, -np.inf, times_s))  # when it was down last
+        begun = np.isfinite(since_s)
+        count += bool((up & begun & (times_s - np.where(begun, since_s, 0.0) >= _UP_S)).any())
+    return count
 
 
 def _as_the_simulation_says(run: Run, low_s: Array) -> Array:
