@@ -62,7 +62,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "measure policies: return, falls, pushes",
     ),
     "bench": Command(
-        "bringup.bench:BenchOptions", "bringup.bench:run", "measure the speed of the loop"
+        "bench.command:BenchOptions", "bench.command:run", "measure the speed of the loop"
     ),
 }
 

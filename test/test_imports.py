@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "training": LIBRARY,
     "bags": {*LIBRARY, "ros"},
     "bringup": {*LIBRARY, "viewer", "ros", "nodes", "bags"},
+    "bench": {*LIBRARY, "ros", "nodes", "bringup"},
 }
 """Folder → the folders that it may import, beside itself and the files of the package's top."""
 TOP = {"share", "subcommands"}

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -137,13 +136,6 @@ def page(url: str, width: int, height: int, nice: int = 0) -> Iterator[Any]:
             yield tab
         finally:
             browser.close()
-
-
-def free_port() -> int:
-    """A port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_page(the_stage: Stage) -> None:

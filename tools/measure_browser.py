@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-import viser
-from browser_stage import Stage, free_port, nodes, page, stage, wait_for_page
-from websockets import Subprotocol
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from browser_stage import Stage, nodes, page, stage, wait_for_page
+
+from humanoid_mujoco_ros.bench.quiet_page import free_port, quiet_page
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -79,28 +76,6 @@ def robot(options: MeasureOptions) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def listener(port: int) -> Iterator[None]:
-    """A page's connection without the page: it takes what a browser gets, and draws nothing."""
-    protocol = f"viser-v{viser.__version__}"
-    connection = connect(
-        f"ws://127.0.0.1:{port}", subprotocols=[Subprotocol(protocol)], max_size=None
-    )
-
-    def receive() -> None:
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                connection.recv()
-
-    thread = threading.Thread(target=receive)
-    thread.start()
-    try:
-        yield
-    finally:
-        connection.close()
-        thread.join()
-
-
 def main() -> None:
     """Measures without the view, with it, and with a browser attached; then without it again."""
     options = tyro.cli(MeasureOptions)
@@ -117,7 +92,7 @@ def main() -> None:
             wait_for_page(the_stage)
             pid = supervisor.process_ids()["viewer_node"]
             measure(the_stage, "with it, no page", pid, options.duration)
-            with listener(port):
+            with quiet_page(port):
                 measure(the_stage, "one page that does not draw", pid, options.duration)
             url = f"http://127.0.0.1:{port}"
             with page(url, width=640, height=200, nice=19):

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from browser_stage import Stage, free_port, nodes, page, stage, wait_for_page
+from browser_stage import Stage, nodes, page, stage, wait_for_page
 from PIL import Image
 from std_srvs.srv import Trigger
+
+from humanoid_mujoco_ros.bench.quiet_page import free_port
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MAX_BYTES = 3_000_000

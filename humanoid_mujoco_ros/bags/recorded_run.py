@@ -99,7 +99,7 @@ class Run:
         base: values (n, 13): position [m] and quaternion wxyz in odom, linear [m/s] and angular
             [rad/s] velocity in base_link.
         feet: Side → values (n, 6): force [N] and torque [N·m] in the foot's frame.
-        commands: values (n, joints) [N·m] or, to drives, [rad].
+        commands: values (n, joints): efforts [N·m], or positions [rad] of a robot with drives.
         observations: values (n, 0).
         pushes: values (n, 6): force and torque in the link's frame.
         push_links: The link of each push.

@@ -131,6 +131,7 @@ class RecorderNode(GuardedNode):
             "bag": self._writer.path,
             "messages": self._writer.message_count,
             "topics_heard": " ".join(sorted(heard)),
+            "parameters_of": " ".join(sorted(self._parameters)),
             "lost_messages": lost,
         }
         return health

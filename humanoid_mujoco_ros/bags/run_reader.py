@@ -28,9 +28,11 @@ from humanoid_mujoco_ros.bags.recorded_run import (
     empty_track,
 )
 from humanoid_mujoco_ros.bags.robot_clock import RobotClock
+from humanoid_mujoco_ros.ros.topics import COMMANDS
 
 _EPOCH_S = 1e9
 """Stamps below this are simulated time."""
+_JOINT_COMMANDS = tuple(COMMANDS.values())
 _FOOT_TOPICS = ("left_foot/wrench", "right_foot/wrench")
 _LARGEST = 1e9
 """A larger number is no measurement, in any of the units."""
@@ -151,8 +153,8 @@ def _usable_topics(bag: Bag, names: dict[str, str], run: Run) -> dict[str, str]:
             )
         if name in WHAT_IS_MISSED:
             run.missing[name] = WHAT_IS_MISSED[name]
-    if not usable.keys().isdisjoint(names[name] for name in topics.JOINT_COMMANDS):
-        for name in topics.JOINT_COMMANDS:  # a robot takes one kind
+    if not set(_JOINT_COMMANDS).isdisjoint(usable.values()):
+        for name in _JOINT_COMMANDS:  # a robot obeys one of them
             run.missing.pop(name, None)
     return usable
 
@@ -311,7 +313,7 @@ _DECODERS: dict[str, Callable[[_Collected, str, int, Any], None]] = {
     "left_foot/wrench": _wrench,
     "right_foot/wrench": _wrench,
     "external_wrench": _wrench,
-    **dict.fromkeys(topics.JOINT_COMMANDS, _array),
+    **dict.fromkeys(_JOINT_COMMANDS, _array),
     "/diagnostics": _diagnostics,
     "/rosout": _log,
     "robot_description": _description,
@@ -336,14 +338,13 @@ def _align(run: Run, collected: _Collected, bag: Bag) -> None:
     run.base = track("odom", 13)
     run.feet = {name.split("_")[0]: track(name, 6) for name in _FOOT_TOPICS}
     run.observations = track("observation", 0, has_stamps=False)
-    # Of a robot that was sent both kinds, the one that came more often.
-    kind = max(topics.JOINT_COMMANDS, key=lambda name: len(collected.rows_of(name).values))
-    commands = collected.rows_of(kind)
+    sent = next((n for n in _JOINT_COMMANDS if collected.rows_of(n).values), _JOINT_COMMANDS[0])
+    commands = collected.rows_of(sent)
     sizes = {len(value) for value in commands.values}
     if len(sizes) > 1:
         run.notes.append(f"commands have different numbers of joints: {sorted(sizes)[:6]}")
         commands.values = [np.empty(0)] * len(commands.values)
-    run.commands = track(kind, 0, has_stamps=False)
+    run.commands = track(sent, 0, has_stamps=False)
     # A push may be stamped by another clock than the robot's, or not at all.
     run.pushes = track("external_wrench", 6, has_stamps=False)
     run.push_links = collected.rows_of("external_wrench").frames

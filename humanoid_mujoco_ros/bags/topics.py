@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from humanoid_mujoco_ros.ros import topics
-
 RECORDED = {
     "joint_states": "sensor_msgs/msg/JointState",
     "odom": "nav_msgs/msg/Odometry",
@@ -34,11 +32,9 @@ LATCHED = frozenset({"/tf_static", "robot_description", "/rosout"})
 
 _STREAMS = tuple(f"/{name.lstrip('/')}" for name in RECORDED if name not in LATCHED)
 
-JOINT_COMMANDS = tuple(topics.COMMANDS.values())
-"""What drives the joints: one of them, as the robot's actuation is."""
-
 COMMANDS = (
-    *JOINT_COMMANDS,
+    "effort_controller/commands",
+    "position_controller/commands",
     "external_wrench",
     "force_marker/feedback",
     "cmd_vel",

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from humanoid_mujoco_ros.bags import topics
 from humanoid_mujoco_ros.bags.errors import BagError, reason
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
 from humanoid_mujoco_ros.bags.run_reader import read_parameters
+from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.parameters import from_parameters
@@ -64,12 +65,12 @@ def verify(path: Path, namespace: str = "") -> Verdict:
                 f"{path} was recorded in {parameters.get('mode')} mode; only lockstep says which "
                 "command answers which state"
             )
-        with _unrepeatable(path):
+        with _blaming(path):
             robot = RobotModel(from_parameters(ModelConfig, parameters))
-        run = _read(bag, namespace, COMMANDS[robot.actuation])
+        run = _read(bag, namespace, robot.actuation)
         versions = bag.custom_data.get("versions", "unknown versions")
-    with _unrepeatable(path):
-        compared, difference = _compare(path, robot, parameters, run)
+    with _blaming(path):
+        compared, difference = _compare(path, parameters, robot, run)
     remark = run.remark
     if compared < len(run.times_ns):
         remark = "the bag is cut off, and no command answers a later state"
@@ -83,19 +84,19 @@ def verify(path: Path, namespace: str = "") -> Verdict:
     )
 
 
-@contextlib.contextmanager
-def _unrepeatable(path: Path) -> Iterator[None]:
-    """Makes an error of what is done within, whatever it is, one of the bag."""
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Says that the bag is to blame: the model and its parameters are its own."""
     try:
         yield
     except (BagError, OSError, MemoryError):
         raise
-    except Exception as error:  # the model and its parameters are the bag's, and so are the errors
+    except Exception as error:
         raise BagError(f"{path} cannot be simulated again: {reason(error)}") from error
 
 
 def _compare(
-    path: Path, robot: RobotModel, parameters: dict[str, Any], run: _Run
+    path: Path, parameters: dict[str, Any], robot: RobotModel, run: _Run
 ) -> tuple[int, str | None]:
     """Simulates a run again.
 
@@ -122,15 +123,15 @@ def _compare(
             f"{path} holds {len(run.commands)} commands for {needed} control ticks; without all of "
             "them the run cannot be repeated. Let the recorder start before the policy"
         )
-    for what, sizes, count in (
-        ("states", {run.values.shape[2]}, len(robot.joints)),
-        ("commands", {len(command) for command in run.commands[:needed]}, len(order)),
-    ):
-        if sizes - {count}:
-            raise BagError(f"{path} has {what} of {sizes} values, expected {count}")
+    sizes = {len(command) for command in run.commands[:needed]} | {len(order)}
+    if len(sizes) > 1 or run.values.shape[2] != len(robot.joints):
+        raise BagError(
+            f"{path} has states of {run.values.shape[2]} joints and commands of {sizes}; the robot "
+            f"has {len(robot.joints)} joints, {len(order)} of them driven"
+        )
     commands = np.zeros((needed, len(robot.joints)))
-    if needed:
-        commands[:, order] = run.commands[:needed]
+    for command, sent in zip(commands, run.commands, strict=False):
+        command[order] = sent
     replayed = _simulate(simulation, loop_config, _start(robot, parameters), commands)
     if len(replayed) < needed + 1:
         raise BagError(f"the simulation of {path} stands still after {len(replayed)} ticks")
@@ -167,7 +168,7 @@ class _Run:
     values: Float64Array
     """(n, 3, joints): positions [rad], velocities [rad/s], efforts [N·m]."""
     commands: list[Float64Array]
-    """In the order of the topic's joints [N·m] or, to drives, [rad]."""
+    """In the order of the topic's joints: efforts [N·m] or positions [rad]."""
     recorded: int
     """Joint states in the whole bag."""
     is_cut: bool
@@ -176,20 +177,21 @@ class _Run:
     """Why it cannot be repeated from there on; None: it can."""
 
 
-def _read(bag: Bag, namespace: str, kind: str) -> _Run:
+def _read(bag: Bag, namespace: str, actuation: Actuation) -> _Run:
     prefix = f"/{namespace.strip('/')}"
+    sent = COMMANDS[actuation]
     states, commands, pushes = (
-        topics.full_name(name, prefix) for name in ("joint_states", kind, "external_wrench")
+        topics.full_name(name, prefix) for name in ("joint_states", sent, "external_wrench")
     )
-    for name, short in ((states, "joint_states"), (commands, kind)):
+    for name, kind in ((states, "joint_states"), (commands, sent)):
         if name not in bag.topics:
             raise BagError(f"{bag.path} has no {name}; its topics are {', '.join(bag.topics)}")
         type_name = bag.topics[name].type_name
-        if type_name != topics.RECORDED[short]:
-            raise BagError(f"{name} holds {type_name}, not {topics.RECORDED[short]}")
+        if type_name != topics.RECORDED[kind]:
+            raise BagError(f"{name} holds {type_name}, not {topics.RECORDED[kind]}")
     times_ns: list[int] = []
     values: list[list[Float64Array]] = []
-    sent: list[Float64Array] = []
+    efforts: list[Float64Array] = []
     remark: str | None = None
     last = b""
     for name, _, data in bag.messages((states, commands, pushes)):
@@ -198,7 +200,7 @@ def _read(bag: Bag, namespace: str, kind: str) -> _Run:
             break
         message = bag.decode(name, data)
         if name == commands:
-            sent.append(np.array(message.data))
+            efforts.append(np.array(message.data))
             continue
         if data == last:
             continue  # published again for a policy that came later
@@ -216,7 +218,7 @@ def _read(bag: Bag, namespace: str, kind: str) -> _Run:
     return _Run(
         times_ns=np.array(times_ns),
         values=np.array(values),
-        commands=sent,
+        commands=efforts,
         recorded=bag.topics[states].count,
         is_cut=bool(bag.problems),
         remark=remark,
@@ -229,7 +231,7 @@ def _simulate(
     start: Float64Array | None,
     commands: Float64Array,
 ) -> Float64Array:
-    """Runs the node's own loop, answering each state with the command (joints,) that was recorded.
+    """Runs the node's own loop, answering each state with the command that was recorded.
 
     Returns:
         (commands + 1, 3, joints), as in `_Run`.

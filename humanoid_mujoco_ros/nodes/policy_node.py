@@ -52,7 +52,6 @@ class PolicyNode(ManagedNode):
         joint_map = parameters.declare_joint_map(self, robot)
         joints = parameters.declare_joints(self, joint_map.driven_joints)
         self._driver = Driver(robot, joint_map, joints)
-        self._loader = PolicyLoader(self, robot.card, self._driver, self._config, self._on_switch)
         self._commands = CommandPublisher(self, robot.actuation, self._config.mode)
         self._subscription: Subscription | None = None
         self._rejections = diagnostics.Rejections(self)
@@ -61,6 +60,9 @@ class PolicyNode(ManagedNode):
         self._velocity = VelocityListener(self, refuse, period_s if is_lockstep else None)
         ramp, is_heard = self._driver.ramp(), self._commands.is_heard
         self._gate = CommandGate(ramp, self._config, period_s, self._answer, is_heard, refuse)
+        self._loader = PolicyLoader(
+            self, robot.card, self._driver, self._config, self._gate, self._on_switch
+        )
         self._silences = SilenceReporter(self, self._gate.watchdog, "observation")
         self._diagnostics = diagnostics.DiagnosticsPublisher(
             self, "policy", robot.name, self._health
@@ -117,9 +119,7 @@ class PolicyNode(ManagedNode):
         self._commands.send(self._gate.on_observation(message.data, time.monotonic()))
 
     def _on_switch(self) -> None:
-        if self._gate.is_started:
-            self._gate.switch()
-            self._velocity.listen(wanted=self._driver.takes_commands)
+        self._velocity.listen(wanted=self._driver.takes_commands)
 
     def _answer(self, observation: Sequence[float]) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())

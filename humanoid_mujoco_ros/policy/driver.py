@@ -160,7 +160,9 @@ class Driver:
         """Whether the recovery drives the robot."""
         return self._recovering is not None and self._recovering.watch.is_getting_up
 
-    def answer(self, values: Sequence[float], velocity: Float64Array) -> Float64Array:
+    def answer(
+        self, values: Sequence[float] | Float64Array, velocity: Float64Array
+    ) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
 
         Args:

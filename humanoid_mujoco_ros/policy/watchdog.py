@@ -67,6 +67,14 @@ class Watchdog:
         self._last_s, self.is_silent = now_s, False
         return silence_ends
 
+    def excuse(self, now_s: float) -> None:
+        """Counts from now on: this process was busy, and what came meanwhile is still to be taken.
+
+        A silence that was noticed before goes on.
+        """
+        if self._last_s is not None and not self.is_silent:
+            self._last_s = now_s
+
     def check(self, now_s: float) -> bool:
         """Whether a silence has just begun."""
         age_s = self.age_s(now_s)

@@ -15,7 +15,9 @@ class VectorError(ValueError):
     """A vector is refused; the message says why."""
 
 
-def checked_vector(values: Sequence[float], expected: int, what: str) -> Float64Array:
+def checked_vector(
+    values: Sequence[float] | Float64Array, expected: int, what: str
+) -> Float64Array:
     """`values` as an array (expected,).
 
     Args:

@@ -13,6 +13,7 @@ from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.state import RobotState
 from humanoid_mujoco_ros.ros.health import ERROR, OK, WARN, Health
+from humanoid_mujoco_ros.ros.latency_histogram import KEY, LatencyHistogram
 from humanoid_mujoco_ros.simulation.physics_loop import LoopStatus
 
 _SHORTEST_S = 0.5
@@ -132,6 +133,7 @@ def _figures(mode: str, target_factor: float, now: LoopReport, rates: Rates) -> 
         "unpublished_states": now.dropped,
         "command_latency_p50_ms": float(np.percentile(latencies_ms, 50)),
         "command_latency_p99_ms": float(np.percentile(latencies_ms, 99)),
+        KEY: LatencyHistogram(status.latencies_s),
         "body_height_m": float(state.base_position[2]),
         "forward_speed_m_s": rotation.forward_speed(state.base_quaternion_wxyz, state.qvel[:2]),
         "fallen": state.fallen,

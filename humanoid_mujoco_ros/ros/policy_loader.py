@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
+from humanoid_mujoco_ros.policy.command_gate import CommandGate
 from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of, recovery_of
 from humanoid_mujoco_ros.policy.driver import Driver, LoadedPolicy, PolicyError
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.robot.card import RobotCard
+from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.health import WARN, Health, shortened
-from humanoid_mujoco_ros.ros.managed_node import ManagedNode
 
 _WATCH_PERIOD_S = 0.5
 
@@ -26,10 +28,11 @@ class PolicyLoader:
 
     def __init__(
         self,
-        node: ManagedNode,
+        node: GuardedNode,
         card: RobotCard,
         driver: Driver,
         config: PolicyConfig,
+        gate: CommandGate,
         on_switch: Callable[[], None],
     ) -> None:
         """Loads nothing yet.
@@ -39,12 +42,14 @@ class PolicyLoader:
             card: That of the robot, which names a policy where the parameter does not.
             driver: Gets the policies.
             config: How they are run, and whether their file is followed.
-            on_switch: Called when another policy drives.
+            gate: Lets the policies' commands through.
+            on_switch: Called when another policy commands.
         """
         self._node = node
         self._card = card
         self._driver = driver
         self._config = config
+        self._gate = gate
         self._on_switch = on_switch
         self._prepared: LoadedPolicy | None = None
         self._watch: FileWatch | None = None
@@ -83,9 +88,8 @@ class PolicyLoader:
                 reason = f"'{NO_POLICY}' is no policy to switch to: deactivate and clean up instead"
                 return SetParametersResult(successful=False, reason=reason)
             if name != NO_POLICY:
-                is_resting = self._node.inactivity is not None
                 try:
-                    self._prepared = self._prepare(name, download=is_resting)
+                    self._prepared = self._prepare(name, download=not self._gate.is_started)
                 except PolicyError as error:
                     return SetParametersResult(successful=False, reason=shortened(error))
         return SetParametersResult(successful=True)
@@ -107,7 +111,10 @@ class PolicyLoader:
     def _prepare(self, name: str, *, download: bool) -> LoadedPolicy:
         is_sampled = self._config.action == "sample"
         seed = self._config.seed
-        return self._driver.prepare(name, sample=is_sampled, seed=seed, download=download)
+        try:
+            return self._driver.prepare(name, sample=is_sampled, seed=seed, download=download)
+        finally:
+            self._gate.watchdog.excuse(time.monotonic())
 
     def _use(self, policy: LoadedPolicy) -> None:
         self._driver.use(policy, self._recovery_beside(policy))
@@ -130,7 +137,9 @@ class PolicyLoader:
     def _switch(self, policy: LoadedPolicy) -> None:
         self._use(policy)
         self._node.get_logger().info(f"policy '{policy.name}' loaded from {policy.watch.path}")
-        self._on_switch()
+        if self._gate.is_started:
+            self._gate.switch()
+            self._on_switch()
 
     def _look(self) -> None:
         """Takes a new file of the policy over."""

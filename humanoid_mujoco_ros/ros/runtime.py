@@ -18,15 +18,15 @@ from rclpy.signals import SignalHandlerOptions
 from humanoid_mujoco_ros.ros.guard import GuardedNode, describe
 from humanoid_mujoco_ros.ros.health import shortened
 
-_create_executor: Callable[[], Executor] = SingleThreadedExecutor
+create_executor: Callable[[], Executor] = SingleThreadedExecutor
 with contextlib.suppress(ImportError):  # before Jazzy's rclpy 7.1.4
     from rclpy.experimental import EventsExecutor
 
-    _create_executor = EventsExecutor  # it costs half of the other per message
+    create_executor = EventsExecutor  # it costs half of the other per message
 
 START_FAILED = 2
 """Exit status of a node that cannot start as it is configured: trying again would not help."""
-_SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0005
 """Longest wait for the interpreter lock. Python's 5 ms is half a control period."""
 
 _SPIN_TIMEOUT_S = 0.2
@@ -47,7 +47,7 @@ def run(create_node: Callable[[], GuardedNode], args: Sequence[str] | None = Non
     Returns:
         Exit status: START_FAILED when the node could not start, else its `exit_status`, else 0.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = threading.Event()
     # rclpy's own handlers end the context at once, and with it a node's last words.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -57,7 +57,7 @@ def run(create_node: Callable[[], GuardedNode], args: Sequence[str] | None = Non
     rclpy.init(
         args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO
     )
-    executor = _create_executor()
+    executor = create_executor()
     try:
         try:
             node = create_node()

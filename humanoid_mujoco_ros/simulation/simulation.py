@@ -342,6 +342,11 @@ class Simulation:
             episode_return=self._episode_return,
         )
 
+    def controls(self) -> Float64Array:
+        """The control signals (nu,) of the last step, copied."""
+        controls: Float64Array = self._data.ctrl.copy()
+        return controls
+
     def observe(self) -> Float64Array:
         """The present observation (size,), copied."""
         return self._observer.observe(self._data)

@@ -16,7 +16,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
 import rclpy
-from bag_processes import RECORDER, finish, heard, start_recorder
+from bag_processes import RECORDER, connected, finish, heard, start_recorder
 from geometry_msgs.msg import TwistStamped
 from mcap.exceptions import EndOfFile
 from mcap.reader import make_reader
@@ -63,7 +63,7 @@ def test_what_is_recorded_is_what_was_published(graph, tmp_path):
     commands = graph.node.create_publisher(Float64MultiArray, "effort_controller/commands", 10)
     recorder = start_recorder(graph, path)
     graph.spin_until(
-        lambda: heard(health, "/robot_description", "/joint_states", "/effort_controller/commands")
+        lambda: heard(health, "/robot_description") and connected(health, states, commands)
     )
     sent = {"/joint_states": [], "/effort_controller/commands": []}
     before_ns = time.time_ns()
@@ -113,7 +113,7 @@ def test_a_type_has_the_hash_by_which_ros_knows_it(graph, tmp_path):
     health = graph.health()
     states = graph.node.create_publisher(JointState, "joint_states", 10)
     recorder = start_recorder(graph, path, "--topics", "joint_states")
-    graph.spin_until(lambda: heard(health, "/joint_states"))
+    graph.spin_until(lambda: connected(health, states))
     states.publish(joint_state(1))
     graph.spin_until(lambda: health.value("recorder", "messages") == "1")
     finish(recorder)
@@ -171,7 +171,7 @@ def test_a_node_with_odd_answers_does_not_end_the_recording(graph, tmp_path):
     recorder = start_recorder(graph, tmp_path / "run", "--topics", "joint_states")
     graph.spin_until(lambda: health.value("recorder", "callback_errors") == "1")
     assert asked
-    graph.spin_until(lambda: heard(health, "/joint_states"))
+    graph.spin_until(lambda: connected(health, states))
     states.publish(joint_state(1))
     graph.spin_until(lambda: health.value("recorder", "messages") == "1")
     finish(recorder)
@@ -186,6 +186,7 @@ def test_only_the_topics_asked_for_in_a_namespace(graph, tmp_path):
     options = ("--topics", "notes", "--namespace", "robot2")
     recorder = start_recorder(graph, tmp_path / "run", *options)
     graph.spin_until(lambda: "/robot2/notes" in health.value("robot2/recorder", "topics_heard"))
+    graph.spin_until(mine.get_subscription_count)
     mine.publish(String(data="mine"))
     other.publish(joint_state(1))
     graph.spin_until(lambda: health.value("robot2/recorder", "messages") == "1")
@@ -235,7 +236,7 @@ def test_what_a_killed_recorder_has_written_is_not_lost(graph, tmp_path):
     health = graph.health()
     states = graph.node.create_publisher(JointState, "joint_states", 10)
     recorder = start_recorder(graph, path)
-    graph.spin_until(lambda: heard(health, "/joint_states"))
+    graph.spin_until(lambda: connected(health, states))
 
     # A reader that we did not write finds each message soon, without any repair.
     for i in range(1, 6):
@@ -284,7 +285,7 @@ def test_simulated_time_stamps(graph, tmp_path):
 
     def hears():
         clock.publish(now)
-        return heard(health, "/joint_states")
+        return connected(health, states)
 
     graph.spin_until(hears)
     states.publish(joint_state(1))
@@ -361,7 +362,7 @@ def test_a_full_disk_ends_the_recording_with_an_error(graph, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     recorder = graph.spawn([sys.executable, "-c", program, str(path), "--topics", "notes"])
-    graph.spin_until(lambda: heard(health, "/notes"))
+    graph.spin_until(lambda: connected(health, notes))
     sent = 0
 
     def is_over():

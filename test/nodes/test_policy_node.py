@@ -3,7 +3,6 @@
 
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ pytest.importorskip("rclpy")
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import JointState
@@ -268,28 +266,6 @@ def test_a_policy_whose_file_is_followed_changes_with_it(graph, robot, walk, oth
     path.replace(followed)
     graph.spin_until(lambda: health.messages["policy_node"] == "ok")
     np.testing.assert_allclose(stand_in.ask(observation), other.efforts(observation), atol=1e-3)
-
-
-def test_a_standing_robot_is_switched_from_one_policy_to_another_and_does_not_fall(graph):
-    health = graph.health()
-    states = graph.listen(Odometry, "odom", 1000)
-    graph.start("simulation_node", {"mode": "lockstep", "on_fall": "stay"})
-    graph.start("policy_node", {"mode": "lockstep", "policy": "steer"})
-    command = [sys.executable, "-m", "humanoid_mujoco_ros.cli", "policy", "use"]
-    for name in ("balance", "steer", "balance"):
-        count = len(states)
-        graph.spin_until(lambda count=count: len(states) > count + 300)
-        asked = graph.spawn([*command, name])
-        graph.spin_until(lambda asked=asked: asked.poll() is not None)
-        assert (asked.returncode, asked.stdout.read()) == (0, f"'{name}' is loaded\n")
-    asked = graph.spawn([*command, "nonsense"])
-    graph.spin_until(lambda: asked.poll() is not None)
-    assert asked.returncode == 1
-    assert "error: policy_node refused policy: policy 'nonsense' is neither" in asked.stdout.read()
-    count = len(states)
-    graph.spin_until(lambda: len(states) > count + 500)
-    graph.spin_until(lambda: health.value("policy_node", "policy") == "balance")
-    assert states[-1].pose.pose.position.z > 1.0
 
 
 @pytest.mark.parametrize(

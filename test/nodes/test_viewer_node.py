@@ -378,7 +378,7 @@ def test_another_policy_is_loaded_and_a_wrong_one_is_explained(site):
     address.fill("/nowhere/policy.safetensors")
     page.click("Load")
     site.until(lambda: "neither shipped nor a file" in page.page.inner_text("body"))
-    assert "'walk' is in control" in page.health()
+    site.until(lambda: "'walk' is in control" in page.health())
 
 
 def choose(page: Page, policy: str) -> None:

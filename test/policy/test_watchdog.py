@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Silences and what is told of them."""
 
+import pytest
+
 from humanoid_mujoco_ros.policy.watchdog import Silence, Watchdog
 
 
@@ -60,3 +62,16 @@ def test_without_a_timeout_there_is_no_silence():
     watchdog = Watchdog(0.0)
     watchdog.feed(0.0)
     assert not watchdog.check(1e9)
+
+
+def test_a_process_that_was_busy_takes_its_own_pause_for_no_silence():
+    watchdog = Watchdog(0.05)
+    watchdog.excuse(0.0)
+    assert not watchdog.check(9.0)  # nothing came yet
+    watchdog.feed(10.0)
+    watchdog.excuse(10.2)
+    assert not watchdog.check(10.24)
+    assert watchdog.check(10.26)
+    watchdog.excuse(10.3)  # a silence that was noticed goes on
+    assert watchdog.is_silent
+    assert watchdog.age_s(10.3) == pytest.approx(0.1)
