@@ -13,7 +13,8 @@ from humanoid_mujoco_ros.policy.controller import Controller, Network
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, from_blocks
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
-from humanoid_mujoco_ros.policy.state_vector import observation_layout
+from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4, observation_layout
+from humanoid_mujoco_ros.policy.turned_view import TurnedView
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.vectors import Float64Array
 
@@ -29,8 +30,13 @@ class Brain(Protocol):
     def clipped(self) -> bool:
         """Whether the last velocity command was beyond what the policy was trained for."""
 
-    def reset(self) -> None:
-        """Forgets what happened."""
+    def reset(self, heading_rad: float = 0.0) -> None:
+        """Forgets what happened.
+
+        Args:
+            heading_rad: Where a policy is to go that knows one direction alone; others, and those
+                that do not read Humanoid-v4's observation, do not care.
+        """
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
         """(n,) efforts [N·m] or positions [rad] by joint of the model."""
@@ -45,7 +51,7 @@ def brain_of(
         CheckpointError: It does not fit.
     """
     if isinstance(loaded, Checkpoint):
-        return _Whole(Policy(loaded, robot, sample=sample, seed=seed))
+        return _Whole(Policy(loaded, robot, sample=sample, seed=seed), robot)
     fit.check_fits(loaded, robot)
     network = loaded.network
     if sample:
@@ -71,15 +77,20 @@ class _Whole:
 
     takes_commands = clipped = False
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, robot: RobotModel) -> None:
         self._policy = policy
+        self._view = TurnedView(robot) if has_humanoid_v4(robot) else None
+        self._heading_rad = 0.0
         self.task = policy.checkpoint.task
         self.normalization: str = policy.checkpoint.normalization
 
-    def reset(self) -> None:
+    def reset(self, heading_rad: float = 0.0) -> None:
         """It remembers nothing but the statistics of what it saw, which go on."""
+        self._heading_rad = heading_rad
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
+        if self._heading_rad and self._view is not None:
+            observation = self._view.turn(observation, self._heading_rad)
         return self._policy.efforts(observation)
 
 
@@ -110,7 +121,7 @@ class _OfTerms:
     def clipped(self) -> bool:
         return self._controller.clipped
 
-    def reset(self) -> None:
+    def reset(self, heading_rad: float = 0.0) -> None:
         self._controller.reset()
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:

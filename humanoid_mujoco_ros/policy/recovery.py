@@ -10,6 +10,7 @@ from humanoid_mujoco_ros.policy import fit
 from humanoid_mujoco_ros.policy.brain import Brain
 from humanoid_mujoco_ros.policy.measurement import Measurement, from_blocks
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
+from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.card import FallRule
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.vectors import Float64Array
@@ -129,10 +130,10 @@ class Recovering:
         """Whether the last answer came from another policy than the one before."""
         return self._has_handed_over
 
-    def reset(self) -> None:
+    def reset(self, heading_rad: float = 0.0) -> None:
         """Both forget what happened."""
-        self._policy.reset()
-        self._recovery.reset()
+        self._policy.reset(heading_rad)
+        self._recovery.reset(heading_rad)
         self.watch.reset()
         self._has_handed_over = False
 
@@ -141,9 +142,10 @@ class Recovering:
         if observation.size != self._size:
             return self._policy.answer(observation, velocity)
         was_getting_up = self.watch.is_getting_up
-        self.watch.update(from_blocks(observation, self._blocks, self._joint_count))
+        measurement = from_blocks(observation, self._blocks, self._joint_count)
+        self.watch.update(measurement)
         brain = self._recovery if self.watch.is_getting_up else self._policy
         self._has_handed_over = self.watch.is_getting_up != was_getting_up
         if self._has_handed_over:
-            brain.reset()
+            brain.reset(float(rotation.heading(measurement.quaternion_wxyz)))
         return brain.answer(observation, velocity)

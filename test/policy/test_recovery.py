@@ -24,8 +24,9 @@ class Says:
         self.efforts = np.full(len(robot.joints), effort)
         self.resets = 0
 
-    def reset(self):
+    def reset(self, heading_rad=0.0):
         self.resets += 1
+        self.heading_rad = heading_rad
 
     def answer(self, observation, velocity):
         return self.efforts
@@ -78,6 +79,14 @@ def test_a_fall_hands_over_until_the_robot_has_stood_for_a_while(robot):
     assert robot.answers(STANDING, 0.05)[-1] == 1.0
     assert robot.walk.resets == 1
     assert robot.brain.watch.recoveries == 1
+
+
+def test_a_policy_goes_on_where_the_robot_looks_once_it_is_up(robot):
+    robot.answers(LYING, 0.1)
+    yaw = 2.0
+    turned = (np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
+    assert robot.answer(STANDING, turned) == 1.0
+    assert robot.walk.heading_rad == pytest.approx(yaw)
 
 
 @pytest.mark.parametrize(
