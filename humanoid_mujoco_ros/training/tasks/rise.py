@@ -47,6 +47,10 @@ LYING_STATES = 1500
 """Postures that episodes start from."""
 SQUATS = 1000
 """Squats that episodes start from."""
+HALFWAY_M = (0.3, 1.0)
+"""Heights of the root between the ground and the feet."""
+HALFWAY_STATES = 4000
+"""How many such states are kept."""
 LYING_M = 0.7
 """A root that is higher does not lie."""
 DROP_S = 2.5
@@ -72,8 +76,10 @@ class Rise(Task):
     """Share of the episodes without that force."""
     standing_fraction: float = 0.1
     """Share of the episodes that start on the feet."""
-    squatting_fraction: float = 0.3
+    squatting_fraction: float = 0.2
     """Share of the episodes that start in a squat of any depth."""
+    halfway_fraction: float = 0.25
+    """Share of the episodes that start where others were on their way up."""
     risen_shares: tuple[float, float] = (0.35, 0.55)
     """Help is given back below the first share of helped episodes that end on the feet, and taken
     away above the second."""
@@ -113,13 +119,14 @@ class Rise(Task):
         self._default = default_pose(robot.action_joints, self.knee_rad)
         self._lying = lying_states(robot, LYING_STATES, random)
         self._squats = squats(robot, self._default, SQUATS, random)
+        self._halfway = np.zeros((0, robot.mj.nq + robot.mj.nv))
         self.last_action = np.zeros((n, robot.mj.nu))
         self._lift_n = np.zeros(n)
         self._is_lying = np.zeros(n, dtype=bool)
         self._periods = np.zeros(n, dtype=np.int64)
         self._stood_s = np.zeros(n)
         self._counts = np.zeros(4)
-        self._smooth = 0.0
+        self._smooth = sum(self.risen_shares) / 2
 
     def conditions(self, config: EnvironmentConfig, period_s: float) -> EnvironmentConfig:
         """See `Task`: no pushes."""
@@ -152,6 +159,10 @@ class Rise(Task):
         squats = ~stands & (kind < self.standing_fraction + self.squatting_fraction)
         qpos[squats] = self._squats[random.integers(len(self._squats), size=squats.sum())]
         qvel[squats] = random.uniform(-0.2, 0.2, (k, m.nv))[squats]
+        share = self.halfway_fraction if len(self._halfway) else 0.0
+        halfway = ~stands & ~squats & (kind > 1.0 - share)
+        rows = random.integers(max(len(self._halfway), 1), size=halfway.sum())
+        qpos[halfway], qvel[halfway] = np.split(self._halfway[rows], [m.nq], axis=1)
         pose = np.concatenate((m.qpos0[:7], np.zeros(m.nq - 7)))
         pose[7 + self._order] = self._default
         on_feet = pose + random.uniform(-0.1, 0.1, (k, m.nq))
@@ -159,10 +170,12 @@ class Rise(Task):
         qpos[stands] = on_feet[stands]
         qvel[stands] = random.uniform(-0.3, 0.3, (k, m.nv))[stands]
         qpos[:, 3:7] /= np.linalg.norm(qpos[:, 3:7], axis=1, keepdims=True)
-        helped = (random.random(k) >= self.unhelped_fraction) & ~stands
+        is_lying = ~stands & ~squats & ~halfway
+        unhelped = np.where(is_lying, self.unhelped_fraction, 0.5)
+        helped = (random.random(k) >= unhelped) & ~stands
         share = random.uniform(0.4, 1.0, k) * helped
         self._lift_n[ids] = (1.0 - self.level) * self.lift_n * share
-        self._is_lying[ids] = ~stands & ~squats
+        self._is_lying[ids] = is_lying
         self._periods[ids] = 0
         self._stood_s[ids] = 0.0
         self.last_action[ids] = 0.0
@@ -194,6 +207,18 @@ class Rise(Task):
         self._periods += 1
         stands = (state.qpos[:, 2] >= STANDING_M) & (state.upright() >= UPRIGHT)
         self._stood_s = np.where(stands, self._stood_s + self.robot.control_period_s, 0.0)
+        self._remember_halfway(state)
+
+    def _remember_halfway(self, state: BatchState) -> None:
+        """Keeps some of the states on the way from the ground to the feet."""
+        height = state.qpos[:, 2]
+        between = (height > HALFWAY_M[0]) & (height < HALFWAY_M[1]) & (state.upright() > 0.3)
+        slow = np.abs(state.qvel[:, 6:]).max(axis=1) < 8.0
+        chosen = np.flatnonzero(self._is_lying & between & slow)
+        chosen = chosen[self.random.random(chosen.size) < 0.004]
+        states = np.concatenate((state.qpos[chosen], state.qvel[chosen]), axis=1)
+        states[:, :2] = 0.0
+        self._halfway = np.concatenate((self._halfway, states))[-HALFWAY_STATES:]
 
     def card(self, robot: RobotModel) -> PolicyCard:
         """What a policy of this task reads and what its actions mean."""
@@ -302,7 +327,7 @@ def squats(robot: RobotModel, standing: Array, n: int, random: np.random.Generat
     order = robot.joint_order(robot.action_joints)
     soles = [m.geom(f"{side}_foot").id for side in ("left", "right")]
     poses: Array = np.tile(m.qpos0, (n, 1))
-    depth = random.uniform(0.1, 1.15, n)
+    depth = random.uniform(0.1, 1.35, n)
     for pose, bend in zip(poses, depth, strict=True):
         joints = standing.copy()
         for i, name in enumerate(robot.action_joints):
