@@ -5,12 +5,15 @@ PYTHON ?= python3
 SETUP = $(PYTHON) workspace/set_up.py $(if $(filter file,$(origin PYTHON)),--keep-python)
 IN_WORKSPACE = . install/setup.sh && exec
 BIN = .venv/bin
-# Test files run beside each other, each test on a ROS domain of its own.
-JOBS ?= 2
+# Test files run beside each other, each graph on a ROS domain of its own. Half of their time is
+# waiting, so three of them fill two cores.
+JOBS ?= 3
 
 # Another ROS 2 that is sourced in this shell must not leak into this one.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
 unexport PYTHONHOME PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# A node starts a third faster from compiled files.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## list the targets (the default)
@@ -25,8 +28,8 @@ bench: base  ## measure the speed of the loop
 	@$(IN_WORKSPACE) humanoid bench $(ARGS)
 
 .PHONY: test
-test: all  ## run the test suite, two files at a time (JOBS=2); options: make test ARGS="-k observation"
-	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist loadfile $(COVERAGE) $(ARGS)
+test: all  ## run the test suite, three files at a time (JOBS=3); options: make test ARGS="-k observation"
+	@$(IN_WORKSPACE) python3 -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)
 
 .PHONY: check
 check: COVERAGE = --cov --cov-report=term:skip-covered

@@ -87,6 +87,7 @@ setup(
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     zip_safe=False,
+    author="humanoid_mujoco_ros maintainers",
     maintainer="humanoid_mujoco_ros maintainers",
     maintainer_email="maintainers@example.org",
     description="A MuJoCo humanoid that behaves on the ROS 2 graph as a physical robot would.",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -22,6 +23,8 @@ from rclpy.node import Node
 
 Message = TypeVar("Message")
 
+NODES = "humanoid_mujoco_ros.nodes"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TIMEOUT_S = 60.0
 """For what takes a second or two on an idle machine: a start, imports, discovery."""
 
@@ -56,11 +59,20 @@ class Graph:
         self, node: str, parameters: dict[str, Any] | None = None, *arguments: str
     ) -> subprocess.Popen[str]:
         """Starts `python -m humanoid_mujoco_ros.nodes.<node>` with ROS parameters."""
-        command = [sys.executable, "-m", f"humanoid_mujoco_ros.nodes.{node}", "--ros-args"]
-        for name, value in (parameters or {}).items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            command += ["-p", f"{name}:={text}"]
-        return self.spawn([*command, *arguments])
+        command = [sys.executable, "-m", f"{NODES}.{node}"]
+        return self.spawn([*command, *_ros_arguments(parameters or {}), *arguments])
+
+    def run_here(self, node: str, parameters: dict[str, Any]) -> int:
+        """Runs a node that cannot start, in this process, and returns its exit status."""
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        interval_s = sys.getswitchinterval()
+        try:
+            main = importlib.import_module(f"{NODES}.{node}").main
+            return int(main(_ros_arguments(parameters)))
+        finally:
+            sys.setswitchinterval(interval_s)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def spawn(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Starts any command in the graph's environment; it ends with the test."""
@@ -128,6 +140,14 @@ class Graph:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
+
+
+def _ros_arguments(parameters: dict[str, Any]) -> list[str]:
+    arguments = ["--ros-args"]
+    for name, value in parameters.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        arguments += ["-p", f"{name}:={text}"]
+    return arguments
 
 
 class Health:

@@ -20,7 +20,7 @@ if not DOCUMENTS[0].exists():
     pytest.skip("the documents are not installed", allow_module_level=True)
 
 HERE = [sys.executable, "-m", "humanoid_mujoco_ros.cli"]
-ENDLESS = {"sim": ["--duration", "3"]}
+ENDLESS = {"sim": ["--duration", "1"]}
 """Command → options that let it end."""
 FINITE = {"report", "bag", "urdf"}
 """Commands that end by themselves, and soon."""
@@ -42,6 +42,21 @@ def commands(path):
         elif words[:2] == ["make", "sim"]:
             values = dict(word.split("=", 1) for word in words[2:])
             yield ["sim", *shlex.split(values.get("ARGS", ""))]
+
+
+def commands_to_run(path):
+    """Those of a document that end, and that no document before it has: but for recordings."""
+    before = [c for other in DOCUMENTS[: DOCUMENTS.index(path)] for c in commands(other)]
+    for arguments in commands(path):
+        if any(argument.startswith("hf://") for argument in arguments):
+            continue  # needs the internet
+        if arguments in before and "--record" not in arguments:
+            continue
+        if arguments[0] in ENDLESS:
+            # The page has a port of its own on this machine, and tests of its own.
+            yield [*arguments, *ENDLESS[arguments[0]], "--no-viewer"]
+        elif arguments[0] in FINITE:
+            yield arguments
 
 
 def test_the_tables_of_parameters_are_those_of_the_code():
@@ -74,16 +89,11 @@ def test_every_target_of_make_exists(path):
 
 @pytest.mark.processes
 @pytest.mark.slow
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if list(commands_to_run(path))], ids=lambda path: path.name
+)
 def test_the_commands_of_a_document_work_one_after_the_other(graph, tmp_path, path):
-    for arguments in commands(path):
-        if any(argument.startswith("hf://") for argument in arguments):
-            continue  # needs the internet
-        if arguments[0] in ENDLESS:
-            # The page has a port of its own on this machine, and tests of its own.
-            arguments = [*arguments, *ENDLESS[arguments[0]], "--no-viewer"]
-        elif arguments[0] not in FINITE:
-            continue
+    for arguments in commands_to_run(path):
         result = subprocess.run(
             [*HERE, *arguments],
             cwd=tmp_path,

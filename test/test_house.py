@@ -2,6 +2,7 @@
 """The size of nodes and functions, names without a second meaning, a licence in every file."""
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def python_files():
     return [*files, ROOT / "setup.py"]
 
 
+@functools.cache
 def parsed():
     return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in python_files()}
 
@@ -46,6 +48,25 @@ def test_no_class_name_has_two_meanings():
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, n in names.items() if n > 1] == []
+
+
+def test_no_test_reaches_into_private_state():
+    reaches = set()
+    for path, tree in parsed().items():
+        for node in ast.walk(tree) if path.parts[0] == "test" else ():
+            if isinstance(node, ast.Attribute) and is_private(node.attr):
+                owner = ast.unparse(node.value)
+                if owner.split("(")[0] not in ("self", "super", "cls"):
+                    reaches.add(f"{path}:{node.lineno} {owner}.{node.attr}")
+            elif isinstance(node, ast.ImportFrom):
+                names = {alias.name for alias in node.names if is_private(alias.name)}
+                reaches |= {f"{path}:{node.lineno} {node.module}.{name}" for name in names}
+    foreign = {reach for reach in reaches if reach.endswith(" humanoid_v4._get_obs")}
+    assert reaches - foreign == set()
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
 
 
 def test_every_file_names_its_licence():

@@ -174,6 +174,8 @@ class Attack:
 
     def _attack_by_files(self, duration_s: float) -> None:
         stage = self._stage
+        stage.victims.check()
+        stage.victims.close()
         files = Files(stage.mutator, self._directory, stage.environment)
         with self._task("mutilated files"):
             files.run(duration_s)

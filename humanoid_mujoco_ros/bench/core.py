@@ -28,7 +28,7 @@ _NEAR = 1e-9
 
 
 @dataclass(frozen=True)
-class _Drive:
+class RecordedDrive:
     """What the policy did with the robot."""
 
     start: RobotState
@@ -62,14 +62,14 @@ def measure(policy_name: str, rounds: int) -> CoreRates:
     robot = RobotModel()
     driver = Driver(robot, JointMap(robot, {}), robot.driven_joints)
     driver.load(policy_name, sample=False, seed=0)
-    drive = _drive(robot, driver)
-    environment = _environment(robot)
+    drive = drive_of(robot, driver)
+    environment = humanoid_v4(robot)
     raw_s, gymnasium_s, core_s = [], [], []
     for _ in range(rounds):
-        raw_s.append(_time(lambda: _step_raw(robot, drive)))
+        raw_s.append(_time(lambda: step_raw(robot, drive)))
         if environment is not None:
-            gymnasium_s.append(_time(lambda: _step_gymnasium(environment, drive)))
-        core_s.append(_time(lambda: _drive(robot, driver)))
+            gymnasium_s.append(_time(lambda: step_gymnasium(environment, drive)))
+        core_s.append(_time(lambda: drive_of(robot, driver)))
     state = Simulation(robot).state()
     simulation = Simulation(robot)
     return CoreRates(
@@ -92,13 +92,13 @@ def _median_us(function: Callable[[], object]) -> float:
     return median(_time(function) for _ in range(1001)) * 1e6
 
 
-def _check_end(what: str, qpos: NDArray[np.float64], drive: _Drive) -> None:
+def _check_end(what: str, qpos: NDArray[np.float64], drive: RecordedDrive) -> None:
     difference = float(np.abs(qpos - drive.end.qpos).max())
     if difference > _NEAR:
         raise RuntimeError(f"{what} ended {difference:.3g} away from where the policy drove to")
 
 
-def _drive(robot: RobotModel, driver: Driver) -> _Drive:
+def drive_of(robot: RobotModel, driver: Driver) -> RecordedDrive:
     """The policy drives the robot."""
     driver.reset()
     simulation = Simulation(robot)
@@ -107,10 +107,10 @@ def _drive(robot: RobotModel, driver: Driver) -> _Drive:
     for _ in range(_STEPS):
         state = simulation.step(driver.answer(state.observation, _STANDING))
         controls.append(simulation.controls())
-    return _Drive(start, controls, state)
+    return RecordedDrive(start, controls, state)
 
 
-def _step_raw(robot: RobotModel, drive: _Drive) -> None:
+def step_raw(robot: RobotModel, drive: RecordedDrive) -> None:
     """Repeats the drive from its own start; from another the robot would fall, and cost more.
 
     Raises:
@@ -124,7 +124,7 @@ def _step_raw(robot: RobotModel, drive: _Drive) -> None:
     _check_end("mj_step", data.qpos, drive)
 
 
-def _environment(robot: RobotModel) -> HumanoidEnv | None:
+def humanoid_v4(robot: RobotModel) -> HumanoidEnv | None:
     """Humanoid-v4 with the robot's physics steps."""
     try:
         environment = HumanoidEnv(terminate_when_unhealthy=False)
@@ -135,7 +135,7 @@ def _environment(robot: RobotModel) -> HumanoidEnv | None:
     return environment
 
 
-def _step_gymnasium(environment: HumanoidEnv, drive: _Drive) -> None:
+def step_gymnasium(environment: HumanoidEnv, drive: RecordedDrive) -> None:
     """Does the same; the seed gives the same start."""
     environment.reset(seed=0)
     for control in drive.controls:

@@ -102,7 +102,7 @@ class RunningGraph:
             figures.latencies += LatencyHistogram.parse(values[KEY])
             figures.factors.append(float(values["real_time_factor"]))
             figures.reason = self._problem() or figures.reason
-        figures.falls = _falls(last)
+        figures.falls = falls_in(last)
         figures.rate_hz = (int(last["ticks"]) - int(first["ticks"])) / (last_s - start_s)
         figures.late_ticks = int(last["overruns"]) - int(first["overruns"])
         figures.waits = int(last["command_waits"]) - int(first["command_waits"])
@@ -225,7 +225,7 @@ def _slowed(node: NodeProcess, delay_ms: float) -> NodeProcess:
     return replace(node, arguments=arguments)
 
 
-def _falls(values: Mapping[str, str]) -> int:
+def falls_in(values: Mapping[str, str]) -> int:
     """How often the robot fell in a run, from the simulation's status."""
     return int(values["episode"]) + (values["fallen"] == "True")
 

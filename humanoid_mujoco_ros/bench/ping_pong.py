@@ -78,7 +78,7 @@ def play(results: PingPong, duration_s: float) -> None:
     Raises:
         RuntimeError: The other process does not answer.
     """
-    pong = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE)
+    pong = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.DEVNULL)
     ping = _Ping()
     executor = create_executor()
     executor.add_node(ping)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from humanoid_mujoco_ros.robot.card import card_names
 from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.ros.parameter_file import NodeSection, sections
 from humanoid_mujoco_ros.ros.parameters import check_other, from_parameters, named_fields
@@ -98,6 +99,10 @@ def config_file(config: str, names: Collection[str]) -> Path:
             return path
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise ConfigError(f"config '{config}' is no usable path: {error}") from error
+    if config in card_names(share_directory("config") / "robots"):
+        raise ConfigError(
+            f"'{config}' is a robot, not a config: --robot {config}, or robot:={config}"
+        )
     raise ConfigError(f"config '{config}' is neither a file nor one of {', '.join(names)}")
 
 
@@ -151,10 +156,7 @@ def check_parameters(
     found = _sections(path)
     _check_names(path, found)
     for node, parameters in nodes.items():
-        config_types = node_configs(node)
-        known = {*NODE_PARAMETERS[node], "use_sim_time"}
-        for config_type in config_types:
-            known |= {parameter for parameter, _ in named_fields(config_type)}
+        config_types, known = node_configs(node), _known_parameters(node)
         own = [section for section in found if section.is_for(_full_name(node, namespace))]
         for section in own:
             unknown = sorted(section.parameters.keys() - known)
@@ -188,8 +190,19 @@ def _check_names(path: Path, found: Collection[NodeSection]) -> None:
     for section in found:
         name = section.name.rpartition("/")[2]
         meant = difflib.get_close_matches(name, NODES, n=1, cutoff=0.8)
-        if meant and name not in NODES:
+        if not meant or name in NODES:
+            continue
+        # A file may hold the nodes of other packages too, some of a similar name.
+        own = section.parameters.keys() - {"use_sim_time"}
+        if own and own <= _known_parameters(meant[0]):
             raise ConfigError(f"{path}: there is no node '{name}'; did you mean {meant[0]}?")
+
+
+def _known_parameters(node: str) -> set[str]:
+    known = {*NODE_PARAMETERS[node], "use_sim_time"}
+    for config_type in node_configs(node):
+        known |= {parameter for parameter, _ in named_fields(config_type)}
+    return known
 
 
 def write_overrides(directory: Path, nodes: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -54,7 +54,7 @@ def check_robots(everything: Mapping[str, Mapping[str, Any]]) -> CheckedRobot:
         return CheckedRobot(robot, None)
     joint_map = JointMap(robot)
     loaded = Driver(robot, joint_map, joint_map.driven_joints)
-    policy = loaded.prepare(name, sample=config.action == "sample", seed=config.seed)
+    policy = loaded.prepare(name, sample=config.samples, seed=config.seed)
     observer = everything.get("observation_node", {})
     source = from_parameters(ObservationConfig, observer).base_from
     if "base_from" in observer and BASE_SOURCES.index(source) < BASE_SOURCES.index(policy.base):

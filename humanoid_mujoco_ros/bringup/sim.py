@@ -62,10 +62,9 @@ OptionalFolder = Annotated[
 class SimOptions(GraphOptions):
     """Start the simulated humanoid and the policy that controls it; Ctrl-C ends all of it."""
 
-    config_names: ClassVar[tuple[str, ...]] = ("sim", "humanoid_v4")
+    config_names: ClassVar[tuple[str, ...]] = ("sim",)
     config: str = "sim"
-    """sim (100 Hz), humanoid_v4 (66.67 Hz, for CleanRL's published checkpoints), or a ROS
-    parameter file."""
+    """sim, or a ROS parameter file."""
     follow: bool = False
     """Load the policy's file again whenever it changes: watch a training learn."""
     mode: Literal["realtime", "lockstep"] | None = None

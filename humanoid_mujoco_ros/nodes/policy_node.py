@@ -112,7 +112,7 @@ class PolicyNode(ManagedNode):
 
     def unload(self) -> None:
         """Forgets the policy."""
-        self._driver.unload()
+        self._loader.unload()
 
     def on_observation(self, message: Float64MultiArray) -> None:
         """Answers an observation with a command."""
@@ -144,7 +144,6 @@ class PolicyNode(ManagedNode):
         if gate.is_started and gate.watchdog.age_s(time.monotonic()) is None:
             health.report(diagnostics.WARN, "no observation yet")
         health.values = {"active": gate.is_started, "stopped_by": self.stopped_by or ""}
-        health.values["action"] = self._config.action
         health.values |= self._driver.figures() | self._velocity.figures()
         self._rejections.report_to(health)
         return health

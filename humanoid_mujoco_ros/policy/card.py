@@ -17,6 +17,8 @@ from humanoid_mujoco_ros.robot import plain_values
 
 Float64Array = NDArray[np.float64]
 
+REQUIRED = ("joints", "control_rate_hz", "inputs", "action")
+"""What every card says."""
 COMMAND_AXES = ("vx", "vy", "yaw_rate")
 """What a velocity command says: m/s, m/s and rad/s."""
 
@@ -190,10 +192,6 @@ def from_mapping(values: Mapping[str, Any]) -> PolicyCard:
         return PolicyCard(**{key: _read(key, value, count) for key, value in said.items()})
     except plain_values.PlainValueError as error:
         raise CardError(str(error)) from None
-
-
-REQUIRED = ("joints", "control_rate_hz", "inputs", "action")
-"""What every card says."""
 
 
 def _said(values: object, where: str, kind: type) -> dict[str, Any]:

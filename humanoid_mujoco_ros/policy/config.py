@@ -45,8 +45,9 @@ class PolicyConfig:
     """Configure and activate at the start, unless the policy was stopped in this run."""
     mode: Literal["realtime", "lockstep"] = "realtime"
     """That of the simulation. In lockstep, which waits, observation_timeout does not apply."""
-    action: Literal["mean", "sample"] = "mean"
-    """mean: the most likely action; sample: drawn from the Gaussian, as CleanRL evaluates."""
+    action: Literal["auto", "mean", "sample"] = "auto"
+    """mean: the most likely action; sample: drawn from the Gaussian; auto: sample for a policy
+    without observation statistics of its own, as CleanRL evaluates such a one, else mean."""
     seed: int = bounded(0, 0)
     """Seed of sampled actions."""
     ramp_s: float = bounded(0.1, 0.0)
@@ -66,6 +67,11 @@ class PolicyConfig:
             ValueError: A time is negative.
         """
         check_ranges(self)
+
+    @property
+    def samples(self) -> bool | None:
+        """Whether actions are drawn; None: as the policy was evaluated."""
+        return None if self.action == "auto" else self.action == "sample"
 
 
 @dataclass(frozen=True)

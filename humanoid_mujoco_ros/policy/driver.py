@@ -12,11 +12,12 @@ import numpy as np
 
 from humanoid_mujoco_ros.policy import fit, locate, policy_file
 from humanoid_mujoco_ros.policy.brain import Brain, brain_of
-from humanoid_mujoco_ros.policy.checkpoint import CheckpointError
+from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.command_gate import EffortRamp, PositionRamp, Ramp
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
 from humanoid_mujoco_ros.policy.recovery import Recovering
+from humanoid_mujoco_ros.policy.restart_watch import RestartWatch
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.card import Actuation
 from humanoid_mujoco_ros.robot.joint_map import JointMap
@@ -37,6 +38,8 @@ class LoadedPolicy:
     watch: FileWatch
     """Follows its file, as it was before it was read."""
     brain: Brain
+    samples: bool
+    """Whether its actions are drawn."""
     base: BaseSource
     """What has to measure the robot's base for it."""
     reads: str
@@ -71,30 +74,35 @@ class Driver:
         # What measures the base shows in the size; where that changes nothing, all of it counts.
         layouts = {base: observation_layout(robot, base) for base in BASE_SOURCES}
         self._sizes = {layout[-1].slice.stop: base for base, layout in layouts.items()}
-        self._positions = {
-            layout[-1].slice.stop: next(b.slice for b in layout if b.name == "joint_positions")
+        self._blocks = {
+            layout[-1].slice.stop: {block.name: block.slice for block in layout}
             for layout in layouts.values()
         }
+        self._restarts = RestartWatch(robot.control_period_s)
         self._observed: BaseSource | None = None
         self._needed: tuple[BaseSource, str] = ("none", "")
         self._durations_s: list[float] = []
         self._brain: Brain | None = None
         self._recovering: Recovering | None = None
+        self._action = ""
         self.kind: Actuation | None = None
         self.takes_commands = False
         self.name = self.recovery = ""
         self.file: Path | None = None
 
-    def load(self, name: str, *, sample: bool, seed: int) -> None:
+    def load(self, name: str, *, sample: bool | None, seed: int) -> None:
         """Loads the policy `name` and drives with it; see `prepare`."""
         self.use(self.prepare(name, sample=sample, seed=seed))
 
-    def prepare(self, name: str, *, sample: bool, seed: int, download: bool = True) -> LoadedPolicy:
+    def prepare(
+        self, name: str, *, sample: bool | None, seed: int, download: bool = True
+    ) -> LoadedPolicy:
         """Loads the policy `name`; what drives the robot stays as it is.
 
         Args:
             name: A named policy, a file or an address.
-            sample: Draw actions from the Gaussian.
+            sample: Draw actions from the Gaussian; None: for a policy without observation
+                statistics of its own, as CleanRL does.
             seed: Of the drawn actions.
             download: Get it from the hub if it is not on this machine.
 
@@ -105,6 +113,8 @@ class Driver:
             found = locate.find(name, download=download)
             watch = FileWatch(found.file)
             loaded = policy_file.load(found, self._robot)
+            if sample is None:
+                sample = isinstance(loaded, Checkpoint) and loaded.normalization == "running"
             brain = brain_of(loaded, self._robot, sample=sample, seed=seed)
             needed = fit.needed_base(loaded, self._robot)
             self._check_observed(*needed)
@@ -115,7 +125,7 @@ class Driver:
             raise PolicyError(
                 reason if reason.startswith(named) else f"{named}: {reason}"
             ) from error
-        return LoadedPolicy(name, watch, brain, *needed)
+        return LoadedPolicy(name, watch, brain, sample, *needed)
 
     def use(self, policy: LoadedPolicy, recovery: LoadedPolicy | None = None) -> None:
         """Drives with policies that were prepared, which know nothing of what happened before.
@@ -132,6 +142,7 @@ class Driver:
             self.recovery = recovery.name
         self.takes_commands = policy.brain.takes_commands
         self._needed = policy.base, policy.reads
+        self._action = "sample" if policy.samples else "mean"
         self.name, self.file = policy.name, policy.watch.path
 
     def unload(self) -> None:
@@ -165,6 +176,8 @@ class Driver:
     ) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
 
+        A robot that was put into another pose starts anew: the policy forgets what happened.
+
         Args:
             values: What the robot observed.
             velocity: (3,) wanted vx, vy [m/s] and yaw rate [rad/s] in the heading frame.
@@ -179,6 +192,10 @@ class Driver:
         observation = checked_vector(values, size, "observation")
         self._observed = self._sizes[size]
         self._check_observed(*self._needed)
+        blocks = self._blocks[size]
+        joints = observation[blocks["joint_positions"]], observation[blocks["joint_velocities"]]
+        if self._restarts.update(*joints):
+            self._brain.reset()
         # Finite weights may still overflow, and no clip would stop NaN.
         answer = self._brain.answer(observation, velocity).tolist()
         try:
@@ -202,7 +219,8 @@ class Driver:
 
     def _measured_positions(self, values: Sequence[float]) -> Float64Array:
         """Positions (n,) [rad] of the joints in an observation, in the order of the commands."""
-        positions = np.asarray(values, dtype=np.float64)[self._positions[len(values)]]
+        blocks = self._blocks[len(values)]
+        positions = np.asarray(values, dtype=np.float64)[blocks["joint_positions"]]
         return self._joint_map.positions_to_robot(positions)[self._to_command_order]
 
     def _check_observed(self, needed: BaseSource, reads: str) -> None:
@@ -224,6 +242,7 @@ class Driver:
             "policy": self.name,
             "task": brain.task if brain else "",
             "normalization": brain.normalization if brain else "",
+            "action": self._action if brain else "",
             "answered_observations": answered,
             "inference_p50_ms": float(np.percentile(durations_ms, 50)),
             "inference_p99_ms": float(np.percentile(durations_ms, 99)),

@@ -58,7 +58,7 @@ class PolicyLoader:
         node.add_on_set_parameters_callback(self.check)
         node.add_post_set_parameters_callback(self.take)
         if config.follow:
-            node.create_steady_timer(_WATCH_PERIOD_S, self._look)
+            node.create_steady_timer(_WATCH_PERIOD_S, self.look)
 
     @property
     def name(self) -> str:
@@ -75,6 +75,11 @@ class PolicyLoader:
             raise PolicyError("no policy is named: set the parameter policy")
         self._use(self._prepare(self.name, download=True))
         return f"policy '{self.name}' loaded from {self._driver.file}"
+
+    def unload(self) -> None:
+        """Forgets the policy, its file and what was wrong with it."""
+        self._driver.unload()
+        self._watch = self._file_error = self._recovery_error = None
 
     def check(self, changes: Sequence[Parameter]) -> SetParametersResult:
         """Loads the policy that the parameter is to name, and refuses it if that cannot be done."""
@@ -100,6 +105,16 @@ class PolicyLoader:
         if prepared is not None and self._driver.kind is not None:
             self._switch(prepared)
 
+    def look(self) -> None:
+        """Takes a new file of the policy over."""
+        if self._driver.kind is None or self._watch is None or not self._watch.has_changed():
+            return
+        try:
+            self._switch(self._prepare(self._driver.name, download=False))
+        except PolicyError as error:
+            self._file_error = shortened(f"the old policy goes on: {error}")
+            self._node.get_logger().error(self._file_error)
+
     def report_to(self, health: Health) -> None:
         """Adds why the newest file or the recovery is not used, and whether the robot gets up."""
         if self._driver.is_getting_up:
@@ -109,10 +124,9 @@ class PolicyLoader:
                 health.report(WARN, error)
 
     def _prepare(self, name: str, *, download: bool) -> LoadedPolicy:
-        is_sampled = self._config.action == "sample"
-        seed = self._config.seed
+        sample, seed = self._config.samples, self._config.seed
         try:
-            return self._driver.prepare(name, sample=is_sampled, seed=seed, download=download)
+            return self._driver.prepare(name, sample=sample, seed=seed, download=download)
         finally:
             self._gate.watchdog.excuse(time.monotonic())
 
@@ -140,13 +154,3 @@ class PolicyLoader:
         if self._gate.is_started:
             self._gate.switch()
             self._on_switch()
-
-    def _look(self) -> None:
-        """Takes a new file of the policy over."""
-        if self._driver.kind is None or self._watch is None or not self._watch.has_changed():
-            return
-        try:
-            self._switch(self._prepare(self._driver.name, download=False))
-        except PolicyError as error:
-            self._file_error = shortened(f"the old policy goes on: {error}")
-            self._node.get_logger().error(self._file_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -129,10 +129,7 @@ def evaluate(
         return {**result, **run_battery(name, robot, policy, options, progress)}
     checkpoint = policy
     chosen = options.battery
-
-    def job(label: str) -> Report:
-        task = progress.add_task(f"{name}: {label}", total=1.0)
-        return lambda share: progress.update(task, completed=share)
+    job = _jobs(name, progress)
 
     environment = gymnasium_battery.environment_of(checkpoint)
     if environment is not None and chosen in ("all", "gymnasium") and not options.model:
@@ -170,6 +167,16 @@ def evaluate(
     return result
 
 
+def _jobs(name: str, progress: Progress) -> Callable[[str], Report]:
+    """Starts a bar for each job of a policy, by what it does; returns what moves that bar."""
+
+    def job(label: str) -> Report:
+        task = progress.add_task(f"{name}: {label}", total=1.0)
+        return lambda share: progress.update(task, completed=share)
+
+    return job
+
+
 def _steer(
     name: str,
     robot: RobotModel,
@@ -178,11 +185,7 @@ def _steer(
     progress: Progress,
 ) -> dict[str, Any]:
     """The battery of steer."""
-
-    def job(label: str) -> Report:
-        task = progress.add_task(f"{name}: {label}", total=1.0)
-        return lambda share: progress.update(task, completed=share)
-
+    job = _jobs(name, progress)
     rows, drive = steer_battery.evaluate(
         robot,
         policy,
@@ -210,11 +213,9 @@ def _commands(
     progress: Progress,
 ) -> dict[str, Any]:
     """The battery of every other policy that follows commands."""
-    task = progress.add_task(f"{name}: commands", total=1.0)
     starts = min(options.episodes, MOST_STARTS)
-    rows = command_battery.evaluate(
-        name, robot, starts, options.seed, lambda share: progress.update(task, completed=share)
-    )
+    report = _jobs(name, progress)("commands")
+    rows = command_battery.evaluate(name, robot, starts, options.seed, report)
     return {"commands": rows}
 
 
@@ -226,11 +227,7 @@ def _rise(
     progress: Progress,
 ) -> dict[str, Any]:
     """The battery of a policy that gets the robot up."""
-
-    def job(label: str) -> Report:
-        task = progress.add_task(f"{name}: {label}", total=1.0)
-        return lambda share: progress.update(task, completed=share)
-
+    job = _jobs(name, progress)
     rows = rise_battery.evaluate(
         robot, policy, 5 * options.episodes, options.seed, options.threads, job
     )
@@ -316,7 +313,11 @@ def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, batter
     if isinstance(policy, TermPolicy):
         own = _battery_of(policy)
         if not own:
-            raise EvaluationError(f"{name} follows no commands and gets nobody up: no battery")
+            raise EvaluationError(
+                f"{name} is made of input terms, follows no commands and gets nobody up: no "
+                "battery measures it; if it was exported, evaluate the checkpoint that it was "
+                "made of"
+            )
         if battery not in ("all", own):
             raise EvaluationError(f"the battery of {name} is {own}, not {battery}")
     elif battery in _BATTERIES:

@@ -98,6 +98,7 @@ def _make(name: str) -> Any:
         import gymnasium
     except ImportError as error:
         raise GymnasiumError("this battery needs gymnasium: pip install gymnasium") from error
+    level = gymnasium.logger.min_level
     try:
         gymnasium.logger.min_level = gymnasium.logger.ERROR  # "Humanoid-v4 is out of date"
         return gymnasium.make(name)
@@ -105,3 +106,5 @@ def _make(name: str) -> Any:
         raise GymnasiumError(
             f"Gymnasium cannot make {name} (it needs mujoco, imageio, packaging): {error}"
         ) from error
+    finally:
+        gymnasium.logger.min_level = level

@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4
 from humanoid_mujoco_ros.robot.card import load_card
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.share import share_directory
@@ -57,9 +58,12 @@ class TrainOptions:
     processes: int = 1
     """Data-parallel processes, each with its own environments and one thread."""
 
+    robot: str = ""
+    """The robot, in its card's own physics: the name of a card, a card FILE.yaml, or a model
+    FILE.xml. It has torque motors on all joints and a floating base. Empty: that of the task, or
+    Gymnasium's humanoid in the physics of the options below."""
     model: str = ""
-    """MJCF file of another torque-driven robot with a floating base; default: Gymnasium's
-    humanoid."""
+    """MJCF file of another such robot, in the physics of the options below."""
     timestep_s: float = 0.005
     """Physics time step."""
     steps_per_control: int = 2
@@ -122,6 +126,8 @@ class TrainOptions:
         """
         if self.environments < 1 or self.steps < 1 or self.processes < 1:
             raise TrainingError("--environments, --steps and --processes must be at least 1")
+        if self.robot and self.model:
+            raise TrainingError("--robot takes a model FILE.xml too: leave out --model")
         samples = self.environments * self.steps
         if self.minibatch > samples:
             raise TrainingError(
@@ -130,22 +136,41 @@ class TrainOptions:
         if self.symmetric and any(width % 2 for width in self.hidden):
             raise TrainingError("--hidden widths must be even, or use --no-symmetric")
 
-    def robot(self) -> RobotModel:
+    def robot_model(self) -> RobotModel:
         """The robot in the physics that the options ask for.
 
         Raises:
             ModelError: The model cannot be used.
+            TrainingError: The robot cannot learn the task.
         """
-        if self.task.robot_card is not None:
-            return RobotModel(load_card(self.task.robot_card, share_directory("config") / "robots"))
-        return RobotModel(
-            ModelConfig(
-                model=self.model,
-                timestep_s=self.timestep_s,
-                steps_per_control=self.steps_per_control,
-                integrator=self.integrator,
+        own = self.task.robot_card
+        if own is not None:
+            if self.model or self.robot not in ("", own):
+                other = f"--model {self.model}" if self.model else f"--robot {self.robot}"
+                raise TrainingError(f"{self.task.name} is a task of the robot {own}, not {other}")
+            return RobotModel(load_card(own, share_directory("config") / "robots"))
+        if self.robot:
+            robot = RobotModel(ModelConfig(robot=self.robot))
+        else:
+            robot = RobotModel(
+                ModelConfig(
+                    model=self.model,
+                    timestep_s=self.timestep_s,
+                    steps_per_control=self.steps_per_control,
+                    integrator=self.integrator,
+                )
             )
-        )
+        if not has_humanoid_v4(robot):
+            raise TrainingError(
+                f"{self.task.name} is learnt by robots with torque motors on all joints and a "
+                f"floating base, alone in their world; '{robot.name}' is another kind"
+            )
+        return robot
+
+    @property
+    def shown_robot(self) -> str:
+        """What `humanoid sim --robot` takes for it; empty: the default robot."""
+        return self.task.robot_card or self.robot or self.model
 
     def resolved(self) -> dict[str, Any]:
         """All options by name, those of the task among them."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
 from humanoid_mujoco_ros.policy.measurement import from_state
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.steering import base_velocity
@@ -38,7 +39,6 @@ STOP_AT_S = 5.0
 STOPPED_M_S = 0.15
 """A robot that is slower, in the mean over 0.5 s, has stopped."""
 PUSH_AT_S = (3.0, 5.0)
-SURVIVED_S = 6.0
 PUSHES: tuple[tuple[str, tuple[float, float, float], float, float], ...] = (
     ("standing", (0.0, 0.0, 0.0), 100.0, 0.99),
     ("standing", (0.0, 0.0, 0.0), 200.0, 0.85),
@@ -227,7 +227,7 @@ def evaluate(
     rows += _stopping_rows(run("stop", Course(stopping, STOP_AT_S + 5.0)))
     for name, command, force_n, bar in PUSHES:
         told = np.tile(np.array(command), (pushes, 1, 1))
-        end_s = PUSH_AT_S[1] + PUSH_S + SURVIVED_S
+        end_s = PUSH_AT_S[1] + PUSH_S + SURVIVED_PUSH_S
         pushed = run(f"{force_n:.0f} N {name}", Course(told, end_s, force_n=force_n))
         up = 1.0 - pushed.falls / pushes
         rows.append(Row(f"up after {force_n:.0f} N, {name}", 100 * up, 100 * bar, False, "%"))

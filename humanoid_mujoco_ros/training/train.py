@@ -68,7 +68,7 @@ def train(options: TrainOptions) -> None:
     from humanoid_mujoco_ros.training.team import run_together
 
     options.check()
-    robot = options.robot()
+    robot = options.robot_model()
     action_limits(robot)  # refuses a range that cannot be used
     if options.resume:
         saving.find_policy(options.resume, robot, options)
@@ -86,7 +86,7 @@ def _run(options: TrainOptions, team: Team) -> None:
         options.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(options, options.output, team)
     if options.watch and team.rank == 0:
-        with watching(trainer.save(), options.task.robot_card or options.model):
+        with watching(trainer.save(), options.shown_robot):
             trainer.run()
     else:
         trainer.run()

@@ -47,7 +47,7 @@ class Trainer:
         self.options, self.output, self.team = options, output, team
         torch.manual_seed(options.seed)
         seed = options.seed + 1000 * team.rank
-        self.robot = options.robot()
+        self.robot = options.robot_model()
         self.limits = action_limits(self.robot)
         self.task = copy.copy(options.task)
         self.environment = VectorEnvironment(

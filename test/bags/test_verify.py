@@ -9,9 +9,10 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+import biped
 import numpy as np
 import yaml
-from bag_processes import finish, heard, start_recorder
+from bag_processes import connected, finish, heard, start_recorder
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ros_graph import Graph
@@ -27,16 +28,6 @@ from humanoid_mujoco_ros.bags.writer import BagWriter
 
 pytestmark = pytest.mark.processes
 
-BIPED = """<mujoco><worldbody><geom type="plane" size="9 9 1"/>
-<body name="trunk" pos="0 0 1"><freejoint/><geom size=".1"/>
-  <body pos="0 .1 0"><joint name="left" axis="0 1 0"/><geom size=".05" pos="0 0 -.2"/></body>
-  <body pos="0 -.1 0"><joint name="right" axis="0 1 0"/><geom size=".05" pos="0 0 -.2"/></body>
-  <body pos="0 0 .2"><joint name="head" axis="0 1 0"/><geom size=".03" pos="0 0 .1"/></body>
-</body></worldbody>
-<actuator>
-  <position joint="right" kp="20" kv="1" ctrlrange="-1 1" forcerange="-30 30"/>
-  <position joint="left" kp="20" kv="1" ctrlrange="-1 1" forcerange="-30 30"/>
-</actuator></mujoco>"""
 SEED = 3
 DURATION_S = 5.0
 
@@ -161,11 +152,8 @@ def test_every_topic_of_the_run_is_in_the_bag_in_full(bag_path):
 
 def test_a_robot_with_drives_and_a_passive_joint_is_reproduced(graph, tmp_path):
     """Somebody else than policy_node commands it."""
-    (tmp_path / "biped.xml").write_text(BIPED)
-    path, targets = (
-        tmp_path / "targets",
-        graph.node.create_publisher(Float64MultiArray, "position_controller/commands", 10),
-    )
+    path = tmp_path / "targets"
+    targets = graph.node.create_publisher(Float64MultiArray, "position_controller/commands", 10)
 
     def answer(observation):
         angle = 0.5 * np.sin(10.0 * sum(observation.data))
@@ -173,9 +161,14 @@ def test_a_robot_with_drives_and_a_passive_joint_is_reproduced(graph, tmp_path):
 
     health = graph.health()
     recorder = start_recorder(graph, path)
-    parameters = {"robot": tmp_path / "biped.xml", "mode": "lockstep", "duration": 1.0}
-    simulation = graph.start("simulation_node", {**parameters, "joints": "[right, left]"})
-    graph.spin_until(lambda: heard(health, "/joint_states", "/position_controller/commands"))
+    robot = {
+        "robot": biped.write(tmp_path, biped.DRIVES),
+        "joints": f"[{', '.join(biped.JOINTS)}]",
+    }
+    simulation = graph.start("simulation_node", {**robot, "mode": "lockstep", "duration": 1.0})
+    graph.spin_until(lambda: heard(health, "/joint_states") and connected(health, targets))
+    # The simulation hears the targets too: both know them.
+    graph.spin_until(lambda: targets.get_subscription_count() == 2)
     graph.spin_until(lambda: "/simulation_node" in health.value("recorder", "parameters_of"))
     graph.node.create_subscription(Float64MultiArray, "observation", answer, 1)
     graph.spin_until(lambda: simulation.poll() is not None)

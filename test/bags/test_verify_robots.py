@@ -10,7 +10,9 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+import biped
 import synthetic_run
+from biped import DRIVES, MOTORS
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from humanoid_mujoco_ros.bags.errors import BagError
@@ -24,25 +26,14 @@ from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
 SEED = 4
 TICKS = 60
 START_POSE = [0.5, -0.2, 0.3]
-MODEL = """<mujoco><worldbody><geom type="plane" size="9 9 1"/>
-<body name="trunk" pos="0 0 1"><freejoint/><geom size=".1"/>
-  <body pos="0 .1 0"><joint name="left" axis="0 1 0"/><geom size=".05" pos="0 0 -.2"/></body>
-  <body pos="0 0 .2"><joint name="tail" axis="0 1 0"/><geom size=".03" pos="0 0 .1"/></body>
-  <body pos="0 -.1 0"><joint name="right" axis="0 1 0"/><geom size=".05" pos="0 0 -.2"/></body>
-</body></worldbody><actuator>{}</actuator></mujoco>"""
-MOTORS = """<motor joint="right" gear="20" ctrlrange="-1 1"/>
-<motor joint="left" gear="30" ctrlrange="-1 1"/>"""
-DRIVES = """<position joint="right" kp="40"/><position joint="left" kp="60"/>"""
 TOPICS = {MOTORS: "effort_controller/commands", DRIVES: "position_controller/commands"}
 
 
 def record(folder, actuators, topic=None):
     """A bag of a lockstep run in which a passive joint swings along; its commands are random."""
-    model = folder / "biped.xml"
-    model.write_text(MODEL.format(actuators))
-    joints = ["right", "left"]  # against the model's order
+    model = biped.write(folder, actuators)
     robot = RobotModel(ModelConfig(robot=str(model)))
-    order = robot.joint_order(joints)
+    order = robot.joint_order(biped.JOINTS)
     random = np.random.default_rng(0)
     states, commands, done = [], [], threading.Event()
 
@@ -68,7 +59,7 @@ def record(folder, actuators, topic=None):
         "mode": "lockstep",
         "robot": str(model),
         "seed": SEED,
-        "joints": joints,
+        "joints": biped.JOINTS,
         "start_pose": START_POSE,
     }
     path = folder / "run"

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.bench import core, load
-from humanoid_mujoco_ros.bench.graph import GraphFigures, _falls
+from humanoid_mujoco_ros.bench.graph import GraphFigures, falls_in
 from humanoid_mujoco_ros.bench.hold import save_hold
 from humanoid_mujoco_ros.bench.report import Figure, picture, to_json
 from humanoid_mujoco_ros.policy.driver import Driver
-from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.ros.latency_histogram import LatencyHistogram
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 
 def test_a_histogram_keeps_percentiles_to_a_bin():
@@ -39,14 +39,14 @@ def test_a_reference_that_went_another_way_is_refused():
     robot = RobotModel()
     driver = Driver(robot, JointMap(robot, {}), robot.driven_joints)
     driver.load("walk", sample=False, seed=0)
-    drive = core._drive(robot, driver)
-    core._step_raw(robot, drive)
-    environment = core._environment(robot)
+    drive = core.drive_of(robot, driver)
+    core.step_raw(robot, drive)
+    environment = core.humanoid_v4(robot)
     if environment is not None:
-        core._step_gymnasium(environment, drive)
+        core.step_gymnasium(environment, drive)
     start = dataclasses.replace(drive.start, qpos=robot.start_qpos)  # without the start's noise
     with pytest.raises(RuntimeError, match=r"mj_step ended .* away from where the policy drove to"):
-        core._step_raw(robot, dataclasses.replace(drive, start=start))
+        core.step_raw(robot, dataclasses.replace(drive, start=start))
 
 
 def test_the_hold_policy_pulls_joints_back_at_its_own_rate(tmp_path):
@@ -55,10 +55,9 @@ def test_the_hold_policy_pulls_joints_back_at_its_own_rate(tmp_path):
     save_hold(path, robot, 1000.0)
     driver = Driver(robot, JointMap(robot, {}), robot.driven_joints)
     driver.load(str(path), sample=False, seed=0)
-    blocks = {block.name: block.slice for block in observation_layout(robot)}
-    observation = np.zeros(observation_layout(robot)[-1].slice.stop)
-    observation[1] = 1.0
-    observation[blocks["joint_positions"]] = robot.start_joints + 0.1
+    qpos = robot.start_qpos.copy()
+    qpos[robot.qpos_indices] += 0.1
+    observation = Simulation(robot).set_state(qpos, np.zeros(robot.mj.nv)).observation
     assert (driver.answer(observation, np.zeros(3)) < 0).all()
 
 
@@ -85,4 +84,4 @@ def test_a_condition_that_ended_a_node_stays_in_the_table():
     ("episode", "fallen", "falls"), [(0, False, 0), (0, True, 1), (2, True, 3)]
 )
 def test_a_fall_counts_whether_or_not_the_robot_is_up_again(episode, fallen, falls):
-    assert _falls({"episode": str(episode), "fallen": str(fallen)}) == falls
+    assert falls_in({"episode": str(episode), "fallen": str(fallen)}) == falls

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 import socket
 
 import pytest
@@ -17,7 +18,9 @@ from humanoid_mujoco_ros.bringup.config import (
     read_parameters,
     write_parameters,
 )
-from humanoid_mujoco_ros.ros.parameters import named_fields
+from humanoid_mujoco_ros.bringup.options import GraphOptions
+from humanoid_mujoco_ros.policy.locate import named_cards, shipped_policies
+from humanoid_mujoco_ros.ros.parameters import field_docs, named_fields
 
 
 def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
@@ -25,8 +28,12 @@ def test_a_shipped_config_is_found_by_name_and_any_other_by_path(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("/**:\n  ros__parameters: {}\n")
     assert config_file(str(path), ("sim",)) == path
-    with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of sim, humanoid_v4$"):
-        config_file("lab", ("sim", "humanoid_v4"))
+    with pytest.raises(ConfigError, match=r"'lab' is neither a file nor one of sim, mine$"):
+        config_file("lab", ("sim", "mine"))
+    with pytest.raises(
+        ConfigError, match=r"is a robot, not a config: --robot humanoid_v4, or robot:=humanoid_v4$"
+    ):
+        config_file("humanoid_v4", ("sim",))
 
 
 def test_a_node_gets_what_is_set_for_all_and_for_itself(tmp_path):
@@ -79,6 +86,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def test_the_help_names_every_policy_that_there_is():
+    text = field_docs(GraphOptions)["policy"]
+    words = set(re.findall(r"\w+", text.partition(", a file")[0]))
+    assert {*shipped_policies(), *named_cards()} <= words
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -102,3 +115,15 @@ def test_sections_of_other_packages_nodes_are_left_alone(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("/teleop: {ros__parameters: {speed: 1.0}}\n/**: {ros__parameters: {rate: 2.0}}")
     assert check_parameters(path, {"policy_node": {}}) == {"policy_node": {"rate": 2.0}}
+
+
+@pytest.mark.parametrize(
+    "parameters", ["{mode: fast, gravity: 9.8}", "{use_sim_time: true}", "{physics: {rate: 1}}"]
+)
+def test_a_node_of_a_similar_name_but_with_other_parameters_is_left_alone(tmp_path, parameters):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"simulator_node: {{ros__parameters: {parameters}}}")
+    assert check_parameters(path, {"simulation_node": {}}) == {"simulation_node": {}}
+    path.write_text("simulator_node: {ros__parameters: {mode: lockstep}}")
+    with pytest.raises(ConfigError, match="no node 'simulator_node'; did you mean simulation_node"):
+        check_parameters(path, {"simulation_node": {}})

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from following import follow
 
 from humanoid_mujoco_ros.interaction.drag import Drag
 from humanoid_mujoco_ros.interaction.spring import SpringConfig, pull
@@ -13,18 +14,6 @@ from humanoid_mujoco_ros.simulation.simulation import Simulation
 SPRING = SpringConfig(stiffness=200.0, damping=0.0)
 GRAB = np.array([0.0, 0.05, 0.1])
 TARGET = np.array([0.4, 0.1, 1.5])
-
-
-def follow(posed, state):
-    posed.set_state(
-        state.base_position,
-        state.base_quaternion_wxyz,
-        state.base_linear_velocity,
-        state.base_angular_velocity,
-        state.joint_positions,
-        state.joint_velocities,
-        state.joint_efforts,
-    )
 
 
 @pytest.fixture

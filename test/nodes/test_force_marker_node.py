@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
+from following import follow
 from geometry_msgs.msg import WrenchStamped
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -202,16 +203,7 @@ class StillRobot:
 
         The target is in the body's frame; damping acts on the velocity relative to the base.
         """
-        s = self.state
-        self.posed.set_state(
-            s.base_position,
-            s.base_quaternion_wxyz,
-            s.base_linear_velocity,
-            s.base_angular_velocity,
-            s.joint_positions,
-            s.joint_velocities,
-            s.joint_efforts,
-        )
+        follow(self.posed, self.state)
         return carried_pull(self.posed, target, body)
 
     def home(self, body):

@@ -34,7 +34,7 @@ def test_a_time_before_zero_and_a_parameter_of_no_type_leave_a_node_alive(graph,
         clock.publish(Clock(clock=Time(sec=-5)))
         return int(health.value(name, "callback_errors") or 0) > 0
 
-    graph.spin_until(is_counted, 20.0)
+    graph.spin_until(is_counted)
     request = SetParameters.Request(
         parameters=[Parameter(name="use_sim_time", value=ParameterValue(type=99))]
     )

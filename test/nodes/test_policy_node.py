@@ -3,6 +3,7 @@
 
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -244,6 +245,25 @@ def test_the_parameter_switches_to_another_policy_at_once_and_refuses_a_wrong_on
     assert change_state(graph, Transition.TRANSITION_CONFIGURE)
     health = graph.health()
     graph.spin_until(lambda: health.value("policy_node", "policy") == "balance")
+
+
+def test_the_command_line_switches_to_another_policy_while_the_robot_moves(
+    graph, robot, walk, other, monkeypatch
+):
+    other, path = other
+    graph.start("policy_node", {"observation_timeout": 0.0, "ramp": 0.0})
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    observation = Simulation(robot).state().observation
+    np.testing.assert_allclose(stand_in.ask(observation), walk.efforts(observation), atol=1e-3)
+    monkeypatch.chdir(path.parent)  # so that the address has to be made absolute
+    command = graph.spawn(
+        [sys.executable, "-m", "humanoid_mujoco_ros.cli", "policy", "use", path.name]
+    )
+    graph.spin_until(lambda: command.poll() is not None)
+    output, _ = command.communicate()
+    assert (command.returncode, output.strip()) == (0, f"'{path}' is loaded")
+    np.testing.assert_allclose(stand_in.ask(observation), other.efforts(observation), atol=1e-3)
 
 
 def test_a_policy_whose_file_is_followed_changes_with_it(graph, robot, walk, other, tmp_path):

@@ -105,86 +105,9 @@ class Simulator:
         return response.result.result, list(response.entities)
 
 
-@pytest.fixture
-def simulator(graph):
-    graph.start("simulation_node", RUN_FREE)
-    return Simulator(graph)
-
-
 def position(state):
     p = state.pose.position
     return np.array([p.x, p.y, p.z])
-
-
-def test_what_is_announced_and_what_is_not_supported(simulator):
-    features = simulator.call("get_simulator_features").features
-    assert list(features.features) == [2, 4, 5, 6, 8, 10, 11, 12, 20, 22, 24, 25, 26, 31, 32, 33]
-    assert not features.spawn_formats
-    for name in UNSUPPORTED:
-        result = simulator.call(name).result
-        assert result.result == UNSUPPORTED_CODE, name
-        assert "no such feature" in result.error_message
-    convex = Bounds(type=Bounds.TYPE_CONVEX_HULL, points=[Vector3()] * 3)
-    assert simulator.entities(bounds=convex)[0] == UNSUPPORTED_CODE
-
-
-def test_the_states_and_every_way_between_them(simulator):
-    assert simulator.state == PLAYING
-    already = srv.SetSimulationState.Response.ALREADY_IN_TARGET_STATE
-    for target in (PLAYING, PAUSED, PLAYING, STOPPED, PAUSED, STOPPED, PLAYING, PAUSED):
-        expected = already if simulator.state == target else OK
-        assert simulator.set_state(target) == expected
-        assert simulator.state == target
-        assert simulator.set_state(target) == already
-    for target in (
-        SimulationState.STATE_QUITTING,
-        SimulationState.STATE_NO_WORLD,
-        SimulationState.STATE_LOADING_WORLD,
-        77,
-    ):
-        assert simulator.set_state(target) == UNSUPPORTED_CODE
-        assert simulator.state == PAUSED
-
-
-def test_stopped_is_paused_at_the_start_and_time_never_goes_back(simulator):
-    simulator.graph.spin_until(lambda: simulator.robot.pose.position.z < 1.0)
-    before_ns = simulator.time_ns
-    assert simulator.set_state(STOPPED) == OK
-    assert simulator.robot.pose.position.z > 1.3
-    stopped_ns = simulator.time_ns
-    assert stopped_ns >= before_ns
-    simulator.graph.spin_for(0.2)
-    assert simulator.time_ns == stopped_ns
-    assert simulator.call("step_simulation").result.result == OK
-    assert simulator.state == PAUSED
-    assert simulator.time_ns == stopped_ns + PERIOD_NS
-
-
-@pytest.mark.parametrize(
-    ("scope", "code"),
-    [(0, OK), (1, 0), (2, OK), (3, 0), (4, 0), (6, 0), (8, 0), (255, OK)],
-)
-def test_a_reset_of_the_state_and_no_other(simulator, scope, code):
-    simulator.graph.spin_until(lambda: simulator.robot.pose.position.z < 1.0)
-    assert simulator.set_state(PAUSED) == OK
-    time_ns = simulator.time_ns
-    assert simulator.call("reset_simulation", scope=scope).result.result == code
-    assert (simulator.robot.pose.position.z > 1.3) == (code == OK)
-    assert simulator.time_ns == time_ns
-    assert simulator.state == PAUSED
-
-
-def test_steps_are_made_while_paused_only_and_all_of_them(simulator):
-    for steps in (1, 5):
-        result = simulator.call("step_simulation", steps=steps).result
-        assert result.result == FAILED
-        assert "pause it first" in result.error_message
-    assert simulator.set_state(PAUSED) == OK
-    for steps in (0, 1, 7):
-        time_ns = simulator.time_ns
-        assert simulator.call("step_simulation", steps=steps).result.result == OK
-        assert simulator.time_ns == time_ns + steps * PERIOD_NS
-        assert simulator.state == PAUSED
 
 
 class Goal:
@@ -213,185 +136,6 @@ class Goal:
         self._graph.spin_until(self._result.done)
         response = self._result.result()
         return response.status, response.result.result
-
-
-def test_the_action_tells_of_each_step(simulator):
-    status, result = Goal(simulator.graph, 3).result()
-    assert (status, result.result) == (GoalStatus.STATUS_ABORTED, FAILED)
-    assert simulator.set_state(PAUSED) == OK
-    for _ in range(5):  # the server may learn late of who listens to its feedback
-        time_ns = simulator.time_ns
-        goal = Goal(simulator.graph, 5)
-        status, result = goal.result()
-        assert (status, result.result) == (GoalStatus.STATUS_SUCCEEDED, OK)
-        assert simulator.time_ns == time_ns + 5 * PERIOD_NS
-        simulator.graph.spin_for(0.5)
-        if len(goal.feedback) == 5:
-            break
-    counts = [(f.completed_steps, f.remaining_steps) for f in goal.feedback]
-    assert counts == [(1, 4), (2, 3), (3, 2), (4, 1), (5, 0)]
-
-
-def test_the_action_is_cancelled_or_interrupted(simulator):
-    assert simulator.set_state(PAUSED) == OK
-    goal = Goal(simulator.graph, 2**64 - 1)
-    simulator.graph.spin_until(lambda: goal.feedback)
-    assert simulator.state == PAUSED  # it answers meanwhile
-    assert goal.cancel() == 1
-    status, result = goal.result()
-    assert (status, result.result) == (GoalStatus.STATUS_CANCELED, FAILED)
-    time_ns = simulator.time_ns
-    simulator.graph.spin_for(0.2)
-    assert simulator.time_ns == time_ns
-    goal = Goal(simulator.graph, 2**64 - 1)
-    simulator.graph.spin_until(lambda: goal.feedback)
-    assert simulator.set_state(PLAYING) == OK
-    status, result = goal.result()
-    assert (status, result.result) == (GoalStatus.STATUS_ABORTED, FAILED)
-    assert simulator.state == PLAYING
-
-
-def test_the_robot_is_placed_and_its_state_is_the_truth(simulator):
-    assert simulator.set_state(PAUSED) == OK
-    state = simulator.robot
-    assert state.header.frame_id == "odom"
-    state.header.frame_id = "world"
-    state.pose.position.x, state.pose.position.y, state.pose.position.z = 3.0, -2.0, 5.0
-    turn = rotation.from_axis_angle((0.0, 0.0, 1.0), 2.0)
-    state.pose.orientation = conversions.to_quaternion(turn)
-    state.twist = Twist(linear=Vector3(x=1.5), angular=Vector3(z=0.5))  # it may have been falling
-    assert simulator.place(state).result == OK
-    placed = simulator.robot
-    np.testing.assert_allclose(position(placed), (3.0, -2.0, 5.0))
-    np.testing.assert_allclose(conversions.from_quaternion(placed.pose.orientation), turn)
-    assert placed.twist.linear.x == pytest.approx(1.5)
-    assert placed.twist.angular.z == pytest.approx(0.5)
-    assert simulator.call("step_simulation", steps=10).result.result == OK
-    flown = simulator.robot
-    duration_s = 10 * PERIOD_NS * 1e-9
-    np.testing.assert_allclose(position(flown)[:2], (3.0 + 1.5 * duration_s, -2.0), atol=0.02)
-    assert position(flown)[2] == pytest.approx(5.0 - 0.5 * 9.81 * duration_s**2, abs=0.02)
-    states = simulator.call("get_entities_states")
-    assert list(states.entities) == [ROBOT]
-    assert states.states[0] == flown
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (lambda s: setattr(s.pose.position, "x", math.nan), 101),
-        (lambda s: setattr(s.pose.position, "x", 1e300), 101),
-        (lambda s: setattr(s.pose.orientation, "w", math.inf), 101),
-        (lambda s: setattr(s.pose.orientation, "w", 7.0), 101),
-        (lambda s: setattr(s.pose, "orientation", type(s.pose.orientation)(w=0.0)), 101),
-        (lambda s: setattr(s.twist.linear, "x", math.nan), FAILED),
-        (lambda s: setattr(s.twist.angular, "x", 1e300), FAILED),
-        (lambda s: setattr(s.header, "frame_id", "moon"), UNSUPPORTED_CODE),
-    ],
-)
-def test_a_state_that_no_robot_can_have_is_refused(shared_simulator, change, code):
-    simulator = shared_simulator
-    simulator.set_state(PAUSED)
-    before = simulator.robot
-    state = simulator.robot
-    change(state)
-    result = simulator.place(state)
-    assert result.result == code
-    assert result.error_message
-    assert simulator.robot == before
-
-
-@pytest.fixture(scope="module")
-def shared_simulator():
-    from ros_graph import Graph
-
-    graph = Graph()
-    try:
-        process = graph.start("simulation_node", RUN_FREE)
-        yield Simulator(graph)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-        assert "Traceback" not in output
-        assert "Error" not in output
-    finally:
-        graph.close()
-
-
-def test_who_is_there_and_the_filters(shared_simulator):
-    simulator = shared_simulator
-    simulator.set_state(STOPPED)
-    robot_category = EntityCategory(category=EntityCategory.CATEGORY_ROBOT)
-    human = EntityCategory(category=EntityCategory.CATEGORY_HUMAN)
-    here, empty = (OK, [ROBOT]), (OK, [])
-    sphere = lambda x, r: Bounds(  # noqa: E731
-        type=Bounds.TYPE_SPHERE, points=[Vector3(x=x, z=1.0), Vector3(x=r)]
-    )
-    corners = [Vector3(x=1.0, y=1.0, z=3.0), Vector3(x=-1.0, y=-1.0, z=1.0)]
-    for filters, expected in [
-        ({}, here),
-        ({"filter": "^hum.*d$"}, here),
-        ({"filter": "cat|dog"}, empty),
-        ({"filter": "("}, (FAILED, [])),
-        ({"filter": "a" * 1000}, (FAILED, [])),
-        ({"categories": [human, robot_category]}, here),
-        ({"categories": [human]}, empty),
-        ({"tags": TagsFilter(tags=["effort", "cat"])}, here),
-        ({"tags": TagsFilter(tags=["effort", "cat"], filter_mode=1)}, empty),
-        ({"tags": TagsFilter(filter_mode=9)}, (FAILED, [])),
-        ({"bounds": sphere(0.0, 0.1)}, here),
-        ({"bounds": sphere(5.0, 1.0)}, empty),
-        ({"bounds": sphere(5.0, 5.0)}, here),
-        ({"bounds": sphere(5.0, -1.0)}, (FAILED, [])),
-        ({"bounds": sphere(math.nan, 1.0)}, (FAILED, [])),
-        ({"bounds": Bounds(type=Bounds.TYPE_SPHERE)}, (FAILED, [])),
-        ({"bounds": Bounds(type=Bounds.TYPE_BOX, points=corners)}, here),
-        ({"bounds": Bounds(type=Bounds.TYPE_BOX, points=corners[::-1])}, (FAILED, [])),
-        ({"bounds": Bounds(type=99)}, (UNSUPPORTED_CODE, [])),
-        ({"filter": "cat", "bounds": sphere(0.0, 9.0)}, empty),
-    ]:
-        assert simulator.entities(**filters) == expected, filters
-
-
-def test_an_entity_that_is_not_there_is_not_found(shared_simulator):
-    for name in ("get_entity_state", "set_entity_state", "get_entity_info", "get_entity_bounds"):
-        result = shared_simulator.call(name, entity="cat").result
-        assert result.result == NOT_FOUND
-        assert result.error_message == f"there is no entity 'cat'; there is {ROBOT}"
-
-
-def test_information_bounds_and_named_poses(shared_simulator):
-    simulator = shared_simulator
-    simulator.set_state(PAUSED)
-    assert simulator.call("reset_simulation").result.result == OK
-    info = simulator.call("get_entity_info", entity=ROBOT)
-    assert info.result.result == OK
-    assert info.info.category.category == EntityCategory.CATEGORY_ROBOT
-    assert list(info.info.tags) == ["effort"]
-    bounds = simulator.call("get_entity_bounds", entity=ROBOT).bounds
-    assert bounds.type == Bounds.TYPE_BOX
-    upper, lower = (conversions.from_vector3(point) for point in bounds.points)
-    robot = RobotModel()
-    expected = extent(robot, robot.start_qpos, in_base=True)
-    np.testing.assert_allclose(np.array([lower, upper]), expected, atol=0.05)
-    assert upper[2] - lower[2] == pytest.approx(1.5, abs=0.15)  # as tall as the humanoid
-    poses = simulator.call("get_named_poses")
-    assert poses.poses[0].name == "start"
-    assert poses.poses[0].pose.position.z == pytest.approx(1.4)
-    tagged = simulator.call("get_named_poses", tags=TagsFilter(tags=["parking"]))
-    assert (tagged.result.result, list(tagged.poses)) == (OK, [])
-
-
-def test_the_services_of_std_srvs_do_the_same(simulator):
-    graph = simulator.graph
-    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
-    assert simulator.state == PAUSED
-    time_ns = simulator.time_ns
-    assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
-    graph.spin_until(lambda: simulator.time_ns == time_ns + PERIOD_NS)
-    assert simulator.set_state(STOPPED) == OK
-    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=False)).success
-    assert simulator.state == PLAYING
 
 
 def test_in_lockstep_a_policy_answers_every_step_and_two_runs_are_the_same(graph):
@@ -489,6 +233,282 @@ def set_parameters(graph, **values):
     return graph.call(SetParameters, "simulation_node/set_parameters", request).results
 
 
+def test_the_first_episode_starts_where_the_parameters_say(graph):
+    graph.start("simulation_node", {"start_posture": "supine", "start_pose": "[1.0, 2.0, 0.0]"})
+    state = Simulator(graph).robot
+    assert position(state)[2] < 0.3
+    np.testing.assert_allclose(position(state)[:2], (1.0, 2.0), atol=0.02)
+
+
+def test_a_start_that_the_robot_does_not_have_is_one_clear_line(graph):
+    process = graph.start("simulation_node", {"start_posture": "handstand"})
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "start_posture 'handstand' is unknown; there are supine, prone" in output
+    assert "Traceback" not in output
+
+
+def test_without_the_package_one_line_says_so(graph, tmp_path):
+    (tmp_path / "simulation_interfaces.py").write_text("raise ImportError(name=__name__)\n")
+    graph.environment["PYTHONPATH"] = f"{tmp_path}:{graph.environment.get('PYTHONPATH', '')}"
+    process = graph.start("simulation_node", {**RUN_FREE, "duration": 0.2})
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.count("simulation_interfaces") == 1
+    assert "it is not installed" in output
+
+
+@pytest.fixture(scope="module")
+def started(shared_graph):
+    process = shared_graph.start("simulation_node", RUN_FREE)
+    yield Simulator(shared_graph)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert "Error" not in output
+
+
+@pytest.fixture
+def simulator(started):
+    """A simulation that has just begun to run, whatever the test before did to it."""
+    start = {"start_pose": [0.0, 0.0, 0.0], "start_posture": ""}
+    assert all(result.successful for result in set_parameters(started.graph, **start))
+    started.set_state(STOPPED)
+    assert started.set_state(PLAYING) == OK
+    return started
+
+
+def test_what_is_announced_and_what_is_not_supported(simulator):
+    features = simulator.call("get_simulator_features").features
+    assert list(features.features) == [2, 4, 5, 6, 8, 10, 11, 12, 20, 22, 24, 25, 26, 31, 32, 33]
+    assert not features.spawn_formats
+    for name in UNSUPPORTED:
+        result = simulator.call(name).result
+        assert result.result == UNSUPPORTED_CODE, name
+        assert "no such feature" in result.error_message
+    convex = Bounds(type=Bounds.TYPE_CONVEX_HULL, points=[Vector3()] * 3)
+    assert simulator.entities(bounds=convex)[0] == UNSUPPORTED_CODE
+
+
+def test_the_states_and_every_way_between_them(simulator):
+    assert simulator.state == PLAYING
+    already = srv.SetSimulationState.Response.ALREADY_IN_TARGET_STATE
+    for target in (PLAYING, PAUSED, PLAYING, STOPPED, PAUSED, STOPPED, PLAYING, PAUSED):
+        expected = already if simulator.state == target else OK
+        assert simulator.set_state(target) == expected
+        assert simulator.state == target
+        assert simulator.set_state(target) == already
+    for target in (
+        SimulationState.STATE_QUITTING,
+        SimulationState.STATE_NO_WORLD,
+        SimulationState.STATE_LOADING_WORLD,
+        77,
+    ):
+        assert simulator.set_state(target) == UNSUPPORTED_CODE
+        assert simulator.state == PAUSED
+
+
+def test_stopped_is_paused_at_the_start_and_time_never_goes_back(simulator):
+    simulator.graph.spin_until(lambda: simulator.robot.pose.position.z < 1.0)
+    before_ns = simulator.time_ns
+    assert simulator.set_state(STOPPED) == OK
+    assert simulator.robot.pose.position.z > 1.3
+    stopped_ns = simulator.time_ns
+    assert stopped_ns >= before_ns
+    simulator.graph.spin_for(0.2)
+    assert simulator.time_ns == stopped_ns
+    assert simulator.call("step_simulation").result.result == OK
+    assert simulator.state == PAUSED
+    assert simulator.time_ns == stopped_ns + PERIOD_NS
+
+
+@pytest.mark.parametrize(
+    ("scope", "code"),
+    [(0, OK), (1, 0), (2, OK), (3, 0), (4, 0), (6, 0), (8, 0), (255, OK)],
+)
+def test_a_reset_of_the_state_and_no_other(simulator, scope, code):
+    simulator.graph.spin_until(lambda: simulator.robot.pose.position.z < 1.0)
+    assert simulator.set_state(PAUSED) == OK
+    time_ns = simulator.time_ns
+    assert simulator.call("reset_simulation", scope=scope).result.result == code
+    assert (simulator.robot.pose.position.z > 1.3) == (code == OK)
+    assert simulator.time_ns == time_ns
+    assert simulator.state == PAUSED
+
+
+def test_steps_are_made_while_paused_only_and_all_of_them(simulator):
+    for steps in (1, 5):
+        result = simulator.call("step_simulation", steps=steps).result
+        assert result.result == FAILED
+        assert "pause it first" in result.error_message
+    assert simulator.set_state(PAUSED) == OK
+    for steps in (0, 1, 7):
+        time_ns = simulator.time_ns
+        assert simulator.call("step_simulation", steps=steps).result.result == OK
+        assert simulator.time_ns == time_ns + steps * PERIOD_NS
+        assert simulator.state == PAUSED
+
+
+def test_the_action_tells_of_each_step(simulator):
+    status, result = Goal(simulator.graph, 3).result()
+    assert (status, result.result) == (GoalStatus.STATUS_ABORTED, FAILED)
+    assert simulator.set_state(PAUSED) == OK
+    for _ in range(5):  # the server may learn late of who listens to its feedback
+        time_ns = simulator.time_ns
+        goal = Goal(simulator.graph, 5)
+        status, result = goal.result()
+        assert (status, result.result) == (GoalStatus.STATUS_SUCCEEDED, OK)
+        assert simulator.time_ns == time_ns + 5 * PERIOD_NS
+        simulator.graph.spin_for(0.5)
+        if len(goal.feedback) == 5:
+            break
+    counts = [(f.completed_steps, f.remaining_steps) for f in goal.feedback]
+    assert counts == [(1, 4), (2, 3), (3, 2), (4, 1), (5, 0)]
+
+
+def test_the_action_is_cancelled_or_interrupted(simulator):
+    assert simulator.set_state(PAUSED) == OK
+    goal = Goal(simulator.graph, 2**64 - 1)
+    simulator.graph.spin_until(lambda: goal.feedback)
+    assert simulator.state == PAUSED  # it answers meanwhile
+    assert goal.cancel() == 1
+    status, result = goal.result()
+    assert (status, result.result) == (GoalStatus.STATUS_CANCELED, FAILED)
+    time_ns = simulator.time_ns
+    simulator.graph.spin_for(0.2)
+    assert simulator.time_ns == time_ns
+    goal = Goal(simulator.graph, 2**64 - 1)
+    simulator.graph.spin_until(lambda: goal.feedback)
+    assert simulator.set_state(PLAYING) == OK
+    status, result = goal.result()
+    assert (status, result.result) == (GoalStatus.STATUS_ABORTED, FAILED)
+    assert simulator.state == PLAYING
+
+
+def test_the_robot_is_placed_and_its_state_is_the_truth(simulator):
+    assert simulator.set_state(PAUSED) == OK
+    state = simulator.robot
+    assert state.header.frame_id == "odom"
+    state.header.frame_id = "world"
+    state.pose.position.x, state.pose.position.y, state.pose.position.z = 3.0, -2.0, 5.0
+    turn = rotation.from_axis_angle((0.0, 0.0, 1.0), 2.0)
+    state.pose.orientation = conversions.to_quaternion(turn)
+    state.twist = Twist(linear=Vector3(x=1.5), angular=Vector3(z=0.5))  # it may have been falling
+    assert simulator.place(state).result == OK
+    placed = simulator.robot
+    np.testing.assert_allclose(position(placed), (3.0, -2.0, 5.0))
+    np.testing.assert_allclose(conversions.from_quaternion(placed.pose.orientation), turn)
+    assert placed.twist.linear.x == pytest.approx(1.5)
+    assert placed.twist.angular.z == pytest.approx(0.5)
+    assert simulator.call("step_simulation", steps=10).result.result == OK
+    flown = simulator.robot
+    duration_s = 10 * PERIOD_NS * 1e-9
+    np.testing.assert_allclose(position(flown)[:2], (3.0 + 1.5 * duration_s, -2.0), atol=0.02)
+    assert position(flown)[2] == pytest.approx(5.0 - 0.5 * 9.81 * duration_s**2, abs=0.02)
+    states = simulator.call("get_entities_states")
+    assert list(states.entities) == [ROBOT]
+    assert states.states[0] == flown
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda s: setattr(s.pose.position, "x", math.nan), 101),
+        (lambda s: setattr(s.pose.position, "x", 1e300), 101),
+        (lambda s: setattr(s.pose.orientation, "w", math.inf), 101),
+        (lambda s: setattr(s.pose.orientation, "w", 7.0), 101),
+        (lambda s: setattr(s.pose, "orientation", type(s.pose.orientation)(w=0.0)), 101),
+        (lambda s: setattr(s.twist.linear, "x", math.nan), FAILED),
+        (lambda s: setattr(s.twist.angular, "x", 1e300), FAILED),
+        (lambda s: setattr(s.header, "frame_id", "moon"), UNSUPPORTED_CODE),
+    ],
+)
+def test_a_state_that_no_robot_can_have_is_refused(simulator, change, code):
+    simulator.set_state(PAUSED)
+    before = simulator.robot
+    state = simulator.robot
+    change(state)
+    result = simulator.place(state)
+    assert result.result == code
+    assert result.error_message
+    assert simulator.robot == before
+
+
+def test_who_is_there_and_the_filters(simulator):
+    simulator.set_state(STOPPED)
+    robot_category = EntityCategory(category=EntityCategory.CATEGORY_ROBOT)
+    human = EntityCategory(category=EntityCategory.CATEGORY_HUMAN)
+    here, empty = (OK, [ROBOT]), (OK, [])
+    sphere = lambda x, r: Bounds(  # noqa: E731
+        type=Bounds.TYPE_SPHERE, points=[Vector3(x=x, z=1.0), Vector3(x=r)]
+    )
+    corners = [Vector3(x=1.0, y=1.0, z=3.0), Vector3(x=-1.0, y=-1.0, z=1.0)]
+    for filters, expected in [
+        ({}, here),
+        ({"filter": "^hum.*d$"}, here),
+        ({"filter": "cat|dog"}, empty),
+        ({"filter": "("}, (FAILED, [])),
+        ({"filter": "a" * 1000}, (FAILED, [])),
+        ({"categories": [human, robot_category]}, here),
+        ({"categories": [human]}, empty),
+        ({"tags": TagsFilter(tags=["effort", "cat"])}, here),
+        ({"tags": TagsFilter(tags=["effort", "cat"], filter_mode=1)}, empty),
+        ({"tags": TagsFilter(filter_mode=9)}, (FAILED, [])),
+        ({"bounds": sphere(0.0, 0.1)}, here),
+        ({"bounds": sphere(5.0, 1.0)}, empty),
+        ({"bounds": sphere(5.0, 5.0)}, here),
+        ({"bounds": sphere(5.0, -1.0)}, (FAILED, [])),
+        ({"bounds": sphere(math.nan, 1.0)}, (FAILED, [])),
+        ({"bounds": Bounds(type=Bounds.TYPE_SPHERE)}, (FAILED, [])),
+        ({"bounds": Bounds(type=Bounds.TYPE_BOX, points=corners)}, here),
+        ({"bounds": Bounds(type=Bounds.TYPE_BOX, points=corners[::-1])}, (FAILED, [])),
+        ({"bounds": Bounds(type=99)}, (UNSUPPORTED_CODE, [])),
+        ({"filter": "cat", "bounds": sphere(0.0, 9.0)}, empty),
+    ]:
+        assert simulator.entities(**filters) == expected, filters
+
+
+def test_an_entity_that_is_not_there_is_not_found(simulator):
+    for name in ("get_entity_state", "set_entity_state", "get_entity_info", "get_entity_bounds"):
+        result = simulator.call(name, entity="cat").result
+        assert result.result == NOT_FOUND
+        assert result.error_message == f"there is no entity 'cat'; there is {ROBOT}"
+
+
+def test_information_bounds_and_named_poses(simulator):
+    simulator.set_state(PAUSED)
+    assert simulator.call("reset_simulation").result.result == OK
+    info = simulator.call("get_entity_info", entity=ROBOT)
+    assert info.result.result == OK
+    assert info.info.category.category == EntityCategory.CATEGORY_ROBOT
+    assert list(info.info.tags) == ["effort"]
+    bounds = simulator.call("get_entity_bounds", entity=ROBOT).bounds
+    assert bounds.type == Bounds.TYPE_BOX
+    upper, lower = (conversions.from_vector3(point) for point in bounds.points)
+    robot = RobotModel()
+    expected = extent(robot, robot.start_qpos, in_base=True)
+    np.testing.assert_allclose(np.array([lower, upper]), expected, atol=0.05)
+    assert upper[2] - lower[2] == pytest.approx(1.5, abs=0.15)  # as tall as the humanoid
+    poses = simulator.call("get_named_poses")
+    assert poses.poses[0].name == "start"
+    assert poses.poses[0].pose.position.z == pytest.approx(1.4)
+    tagged = simulator.call("get_named_poses", tags=TagsFilter(tags=["parking"]))
+    assert (tagged.result.result, list(tagged.poses)) == (OK, [])
+
+
+def test_the_services_of_std_srvs_do_the_same(simulator):
+    graph = simulator.graph
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
+    assert simulator.state == PAUSED
+    time_ns = simulator.time_ns
+    assert graph.call(Trigger, "simulation/step", Trigger.Request()).success
+    graph.spin_until(lambda: simulator.time_ns == time_ns + PERIOD_NS)
+    assert simulator.set_state(STOPPED) == OK
+    assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=False)).success
+    assert simulator.state == PLAYING
+
+
 def test_a_reset_starts_where_the_parameters_say(simulator):
     graph = simulator.graph
     assert simulator.set_state(PAUSED) == OK
@@ -524,28 +544,3 @@ def test_a_reset_starts_where_the_parameters_say(simulator):
         .successful
     )
     assert simulator.state == PAUSED
-
-
-def test_the_first_episode_starts_where_the_parameters_say(graph):
-    graph.start("simulation_node", {"start_posture": "supine", "start_pose": "[1.0, 2.0, 0.0]"})
-    state = Simulator(graph).robot
-    assert position(state)[2] < 0.3
-    np.testing.assert_allclose(position(state)[:2], (1.0, 2.0), atol=0.02)
-
-
-def test_a_start_that_the_robot_does_not_have_is_one_clear_line(graph):
-    process = graph.start("simulation_node", {"start_posture": "handstand"})
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "start_posture 'handstand' is unknown; there are supine, prone" in output
-    assert "Traceback" not in output
-
-
-def test_without_the_package_one_line_says_so(graph, tmp_path):
-    (tmp_path / "simulation_interfaces.py").write_text("raise ImportError(name=__name__)\n")
-    graph.environment["PYTHONPATH"] = f"{tmp_path}:{graph.environment.get('PYTHONPATH', '')}"
-    process = graph.start("simulation_node", {**RUN_FREE, "duration": 0.2})
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert output.count("simulation_interfaces") == 1
-    assert "it is not installed" in output

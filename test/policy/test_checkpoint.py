@@ -2,6 +2,7 @@
 """Checkpoints against torch, Gymnasium and broken files."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pickle
@@ -23,9 +24,11 @@ from safetensors.numpy import load_file, save_file
 from humanoid_mujoco_ros.policy import checkpoint, observation
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
+from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.policy.inference import Policy
 from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
 from humanoid_mujoco_ros.robot.card import load_card
+from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
 torch = pytest.importorskip("torch")
@@ -43,17 +46,14 @@ def native_robot():
     return RobotModel(ModelConfig(timestep_s=0.003, steps_per_control=5))
 
 
-def cleanrl_agent(observations=376, hidden=64, actions=17):
+def cleanrl_agent(observations=376, hidden=(64, 64), actions=17):
     """The modules of CleanRL's ppo_continuous_action agent, from their description."""
 
     def network(outputs):
-        return torch.nn.Sequential(
-            torch.nn.Linear(observations, hidden),
-            torch.nn.Tanh(),
-            torch.nn.Linear(hidden, hidden),
-            torch.nn.Tanh(),
-            torch.nn.Linear(hidden, outputs),
-        )
+        layers = []
+        for into, out in itertools.pairwise((observations, *hidden, outputs)):
+            layers += [torch.nn.Linear(into, out), torch.nn.Tanh()]
+        return torch.nn.Sequential(*layers[:-1])
 
     torch.manual_seed(1)
     agent = torch.nn.Module()
@@ -103,6 +103,20 @@ def test_a_cleanrl_file_gives_torchs_actions_under_gymnasiums_normalisation(
     env.close()
 
 
+def test_the_layers_of_a_deep_network_come_in_the_order_of_their_numbers(tmp_path, native_robot):
+    agent = cleanrl_agent(hidden=(64,) * 5)  # its layers are 0, 2, 4, 6, 8 and 10
+    path = tmp_path / "deep.cleanrl_model"
+    torch.save(agent.state_dict(), path)
+    loaded = checkpoint.load(path, native_robot)
+    theirs = [
+        layer.weight.detach().numpy()
+        for layer in agent.actor_mean
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    for weights, expected in zip(loaded.weights, theirs, strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
 def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     own = own_checkpoint(robot, hidden=(48, 24))
     path = tmp_path / "own.safetensors"
@@ -118,6 +132,23 @@ def test_a_saved_checkpoint_loads_as_it_was(tmp_path, robot):
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "normalization", "action"),
+    [(None, "running", "sample"), (None, "stored", "mean"), (False, "running", "mean")],
+)
+def test_actions_are_drawn_where_cleanrl_draws_them(
+    cleanrl_file, native_robot, asked, normalization, action
+):
+    if normalization == "stored":
+        np.savez(cleanrl_file.with_name("obs_rms.npz"), mean=np.zeros(376), var=np.ones(376))
+    driver = Driver(native_robot, JointMap(native_robot), native_robot.joints)
+    driver.load(str(cleanrl_file), sample=asked, seed=0)
+    figures = driver.figures()
+    assert (figures["normalization"], figures["action"]) == (normalization, action)
+    answers = [driver.answer(np.zeros(376), np.zeros(3)) for _ in range(2)]
+    assert np.array_equal(*answers) == (action == "mean")
+
+
 def test_our_own_checkpoints_do_without_torch(tmp_path, robot, cleanrl_file):
     path = tmp_path / "own.safetensors"
     own_checkpoint(robot).save(path)
@@ -128,8 +159,6 @@ from pathlib import Path
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.policy.inference import Policy
-from humanoid_mujoco_ros.policy.state_vector import StateVector, has_humanoid_v4
-from humanoid_mujoco_ros.robot.card import load_card
 import numpy as np
 robot = RobotModel()
 print(Policy(checkpoint.load(Path({str(path)!r}), robot), robot).action(np.zeros(376)).shape)

@@ -24,6 +24,7 @@ from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.robot.vectors import VectorError
 from humanoid_mujoco_ros.simulation.drive import actuators_of
+from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 CARDS = Path(__file__).parents[2] / "config" / "robots"
 ZERO = np.zeros(3)
@@ -190,6 +191,23 @@ def test_its_memory_ends_with_a_reset_and_with_an_answer_that_is_no_number(drive
     with np.errstate(all="ignore"), pytest.raises(VectorError, match="the policy's answer is not"):
         driver.answer(observed, np.array((0.0, np.nan, 0.0)))
     np.testing.assert_array_equal(driver.answer(observed, ZERO), first)
+
+
+def test_its_memory_ends_with_a_reset_of_the_simulation(drives, tmp_path):
+    inputs = (InputTerm("last_action"), InputTerm("joint_pos", history=2))
+    card = dataclasses.replace(CARD, inputs=inputs)
+    name = linear_policy(tmp_path / "a.safetensors", card, 6)
+    simulation = Simulation(drives)
+    order = drives.joint_order(drives.driven_joints)
+    driver = driver_of(drives, name)
+    for _ in range(30):
+        targets = np.zeros(len(drives.joints))
+        targets[order] = driver.answer(simulation.state().observation.tolist(), ZERO)
+        simulation.step(targets)
+    started = simulation.reset().observation.tolist()
+    np.testing.assert_array_equal(
+        driver.answer(started, ZERO), driver_of(drives, name).answer(started, ZERO)
+    )
 
 
 @pytest.mark.parametrize(

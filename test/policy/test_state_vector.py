@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from following import follow
 
 from humanoid_mujoco_ros.policy.measurement import from_blocks
 from humanoid_mujoco_ros.policy.state_vector import StateVector, observation_layout
@@ -65,15 +66,7 @@ def test_a_measurement_reads_the_blocks_back():
     observed = vector.of(state.qpos, state.qvel, efforts)
     assert observed.shape == (vector.size,)
     posed = PosedModel(robot)
-    posed.set_state(
-        state.base_position,
-        state.base_quaternion_wxyz,
-        state.base_linear_velocity,
-        state.base_angular_velocity,
-        state.joint_positions,
-        state.joint_velocities,
-        state.joint_efforts,
-    )
+    follow(posed, state)
     np.testing.assert_allclose(vector.of_data(posed.data()), observed, atol=1e-12)
     blocks = {block.name: block.slice for block in vector.layout}
     read = from_blocks(observed, blocks, len(robot.joints))

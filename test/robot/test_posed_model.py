@@ -4,6 +4,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
+from following import follow
 
 from humanoid_mujoco_ros.policy.observation import layout, observe_data
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
@@ -23,18 +24,6 @@ def states(robot: RobotModel, count: int):
     random = np.random.default_rng(2)
     for _ in range(count):
         yield simulation.step(robot.effort_limits * random.uniform(-1, 1, len(robot.joints)))
-
-
-def follow(posed: PosedModel, state: RobotState) -> None:
-    posed.set_state(
-        state.base_position,
-        state.base_quaternion_wxyz,
-        state.base_linear_velocity,
-        state.base_angular_velocity,
-        state.joint_positions,
-        state.joint_velocities,
-        state.joint_efforts,
-    )
 
 
 def forward(robot: RobotModel, state: RobotState) -> mujoco.MjData:

@@ -5,6 +5,8 @@ import importlib.util
 
 import pytest
 
+from humanoid_mujoco_ros.bringup import export
+from humanoid_mujoco_ros.bringup.export import ExportOptions
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.training import command_battery
 from humanoid_mujoco_ros.training.evaluate import main
@@ -28,6 +30,18 @@ def test_the_g1_walks_and_turns_at_half_a_metre_and_half_a_radian_per_second(
     assert max(map(abs, standing)) < 0.05
     assert walking[0] >= fastest
     assert turning[2] >= 0.5
+
+
+def test_a_policy_of_terms_without_commands_is_told_that_nothing_measures_it(capsys, tmp_path):
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed: make robots")
+    path = tmp_path / "walk.onnx"
+    assert export.run(ExportOptions("walk", path)) == 0
+    capsys.readouterr()
+    assert main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "follows no commands: no battery measures it; if it was exported, evaluate the" in said
+    assert said.count("\n") == 1
 
 
 @needs_g1

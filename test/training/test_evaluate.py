@@ -10,6 +10,7 @@ import json
 import mujoco
 import numpy as np
 import pytest
+from following import follow
 
 from humanoid_mujoco_ros.policy import checkpoint as checkpoints
 from humanoid_mujoco_ros.policy import locate as policy_source
@@ -87,15 +88,7 @@ def test_the_shadow_observer_sees_what_a_robot_publishes():
     expected = []
     for i, state in enumerate(states):
         efforts[i, ROBOT.dof_indices] = state.joint_efforts
-        posed.set_state(
-            state.base_position,
-            state.base_quaternion_wxyz,
-            state.base_linear_velocity,
-            state.base_angular_velocity,
-            state.joint_positions,
-            state.joint_velocities,
-            state.joint_efforts,
-        )
+        follow(posed, state)
         expected.append(observation.observe_data(posed.data()))
     qpos, qvel = (np.array([getattr(s, name) for s in states]) for name in ("qpos", "qvel"))
     observed = PosedObserver(ROBOT).observe(qpos, qvel, efforts)

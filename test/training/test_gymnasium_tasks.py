@@ -33,7 +33,7 @@ def test_each_step_brings_what_gymnasium_brings(name):
     with warnings.catch_warnings(action="ignore"):  # v4 is old, and what is meant
         theirs = gymnasium.make(ENVIRONMENTS[name]).unwrapped
     options = TrainOptions(TASKS[name]())
-    ours = VectorEnvironment(options.robot(), options.task, 1, options.environment)
+    ours = VectorEnvironment(options.robot_model(), options.task, 1, options.environment)
     assert ours.robot.control_period_s == pytest.approx(theirs.dt)
     random, ends = np.random.default_rng(1), 0
     for episode in range(4):
@@ -61,7 +61,7 @@ def test_what_was_trained_drives_the_robot(name, tmp_path):
     small = ["--minutes", "0.01", "--environments", "8", "--steps", "16", "--minibatch", "64"]
     output = ["--hidden", "8", "8", "--output", str(tmp_path)]
     assert train.main([name, *small, *output]) == 0
-    robot = TrainOptions(TASKS[name]()).robot()
+    robot = TrainOptions(TASKS[name]()).robot_model()
     path = tmp_path / f"{name}.safetensors"
     saved = checkpoints.load(path, robot)
     assert (saved.input, saved.model, saved.task) == (f"{name}_v4", name, name)

@@ -68,6 +68,7 @@ def attack_states(stage: Stage, duration_s: float) -> dict[str, tuple[int, float
     """
     watch = Watch(stage.context, FROZEN)
     robot, result = Robot(stage), {}
+    stage.end_all_but(FROZEN)
     for what, stamp in STAMPS.items():
         if not _drive(robot, watch):
             result[what] = (0, None)

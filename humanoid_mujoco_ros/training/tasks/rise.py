@@ -39,8 +39,6 @@ UPRIGHT = 0.85
 """Cosine of the tilt below which the root counts as upright."""
 GOAL_M = 1.28
 """Height of the root that earns most."""
-HEAD_M = 0.38
-"""Of the head's centre above the root of Gymnasium's humanoid, standing."""
 STOOD_S = 0.5
 """An episode that ends after this time on its feet counts as risen."""
 LYING_STATES = 1500
@@ -55,7 +53,7 @@ LYING_M = 0.7
 """A root that is higher does not lie."""
 DROP_S = 2.5
 """How long a robot falls and settles into such a posture."""
-LEVEL_STEPS = (0.01, -0.005)
+LEVEL_STEPS = (0.002, -0.002)
 """By how much an iteration takes help away, or gives it back."""
 
 
@@ -159,8 +157,8 @@ class Rise(Task):
         squats = ~stands & (kind < self.standing_fraction + self.squatting_fraction)
         qpos[squats] = self._squats[random.integers(len(self._squats), size=squats.sum())]
         qvel[squats] = random.uniform(-0.2, 0.2, (k, m.nv))[squats]
-        share = self.halfway_fraction if len(self._halfway) else 0.0
-        halfway = ~stands & ~squats & (kind > 1.0 - share)
+        from_halfway = self.halfway_fraction if len(self._halfway) else 0.0
+        halfway = ~stands & ~squats & (kind > 1.0 - from_halfway)
         rows = random.integers(max(len(self._halfway), 1), size=halfway.sum())
         qpos[halfway], qvel[halfway] = np.split(self._halfway[rows], [m.nq], axis=1)
         pose = np.concatenate((m.qpos0[:7], np.zeros(m.nq - 7)))
@@ -173,7 +171,7 @@ class Rise(Task):
         is_lying = ~stands & ~squats & ~halfway
         unhelped = np.where(is_lying, self.unhelped_fraction, 0.5)
         helped = (random.random(k) >= unhelped) & ~stands
-        share = random.uniform(0.4, 1.0, k) * helped
+        share = random.uniform(0.0, 1.0, k) * helped
         self._lift_n[ids] = (1.0 - self.level) * self.lift_n * share
         self._is_lying[ids] = is_lying
         self._periods[ids] = 0
