@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Status, Track, as_number
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
+from humanoid_mujoco_ros.policy.recovery import STANDING_SHARE, STOOD_S
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, HUMANOID_HEIGHT_M
 
@@ -20,9 +21,6 @@ Array = NDArray[np.float64]
 
 _FALLEN_SHARE = HEALTHY_HEIGHT_M[0] / HUMANOID_HEIGHT_M
 """A body lower than this share of its standing height has fallen."""
-_UP_SHARE = 0.9
-"""A body above this share of its standing height, for `_UP_S`, is up again."""
-_UP_S = 1.0
 _START_S = 1.0
 """A robot stands for about this long when a recording begins, if it ever stands."""
 _JUMP_M = 0.5
@@ -210,7 +208,7 @@ def _falls(figures: RunFigures, run: Run, fall_height_m: float | None) -> None:
 
 def _recoveries(figures: RunFigures, base: Track) -> int:
     """After how many falls the body was up for a while before the next fall or reset."""
-    is_up = base.values[:, 2] >= _UP_SHARE * standing_height_m(base)
+    is_up = base.values[:, 2] >= STANDING_SHARE * standing_height_m(base)
     ends_s = np.sort(np.concatenate((figures.falls_s, figures.resets_s, [np.inf])))
     count = 0
     for fall_s in figures.falls_s:
@@ -219,7 +217,7 @@ def _recoveries(figures: RunFigures, base: Track) -> int:
         times_s, up = base.times_s[until], is_up[until]
         since_s = np.maximum.accumulate(np.where(up, -np.inf, times_s))  # when it was down last
         begun = np.isfinite(since_s)
-        count += bool((up & begun & (times_s - np.where(begun, since_s, 0.0) >= _UP_S)).any())
+        count += bool((up & begun & (times_s - np.where(begun, since_s, 0.0) >= STOOD_S)).any())
     return count
 
 

@@ -99,6 +99,7 @@ class Recovering:
 
     Attributes:
         watch: Says when.
+        has_handed_over: Whether the last answer came from another policy than the one before.
     """
 
     def __init__(self, policy: Brain, recovery: Brain, robot: RobotModel) -> None:
@@ -114,7 +115,7 @@ class Recovering:
         self._blocks = fit.blocks_by_joint(robot, robot.driven_joints, "odom")
         self._size = observation_layout(robot, "odom")[-1].slice.stop
         self._joint_count = len(robot.driven_joints)
-        self._has_handed_over = False
+        self.has_handed_over = False
         self.watch = FallWatch(robot)
         self.task = policy.task
         self.normalization = policy.normalization
@@ -125,27 +126,23 @@ class Recovering:
         """Whether the last velocity command was beyond what the policy was trained for."""
         return self._policy.clipped
 
-    @property
-    def has_handed_over(self) -> bool:
-        """Whether the last answer came from another policy than the one before."""
-        return self._has_handed_over
-
     def reset(self, heading_rad: float = 0.0) -> None:
         """Both forget what happened."""
         self._policy.reset(heading_rad)
         self._recovery.reset(heading_rad)
         self.watch.reset()
-        self._has_handed_over = False
+        self.has_handed_over = False
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
         """(n,) efforts [N·m] or positions [rad] by joint of the model."""
+        self.has_handed_over = False
         if observation.size != self._size:
             return self._policy.answer(observation, velocity)
         was_getting_up = self.watch.is_getting_up
         measurement = from_blocks(observation, self._blocks, self._joint_count)
         self.watch.update(measurement)
         brain = self._recovery if self.watch.is_getting_up else self._policy
-        self._has_handed_over = self.watch.is_getting_up != was_getting_up
-        if self._has_handed_over:
+        self.has_handed_over = self.watch.is_getting_up != was_getting_up
+        if self.has_handed_over:
             brain.reset(float(rotation.heading(measurement.quaternion_wxyz)))
         return brain.answer(observation, velocity)

@@ -142,7 +142,7 @@ class PolicyLoader:
         if name in (NO_POLICY, policy.name):
             return None
         try:
-            return self._prepare(name, download=False)
+            return self._prepare(name, download=not self._gate.is_started)
         except PolicyError as error:
             self._recovery_error = shortened(f"the robot will not get up: {error}")
             self._node.get_logger().warning(self._recovery_error)

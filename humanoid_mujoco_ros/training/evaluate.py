@@ -314,9 +314,9 @@ def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, batter
         own = _battery_of(policy)
         if not own:
             raise EvaluationError(
-                f"{name} is made of input terms, follows no commands and gets nobody up: no "
-                "battery measures it; if it was exported, evaluate the checkpoint that it was "
-                "made of"
+                f"{name} is made of input terms and neither follows commands nor gets a robot "
+                "up: no battery measures it; if it was exported, evaluate the checkpoint that it "
+                "was made of"
             )
         if battery not in ("all", own):
             raise EvaluationError(f"the battery of {name} is {own}, not {battery}")

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import locate, policy_file, recovery
+from humanoid_mujoco_ros.policy.config import PolicyConfig
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.training.batch import BatchSimulation, humanoid_v4_start
 from humanoid_mujoco_ros.training.batch_player import BatchPlayer
 from humanoid_mujoco_ros.training.steer_battery import Row, random_commands
-from humanoid_mujoco_ros.training.trial import Report
+from humanoid_mujoco_ros.training.trial import PUSH_S, Report
 
 Array = NDArray[np.float64]
 
@@ -28,13 +29,10 @@ WALK_S = (1.0, 4.0)
 SETTLE_S = 3.0
 """How long it falls and comes to rest, limp."""
 PUSH_N = 350.0
-PUSH_S = 0.2
 RISE_S = 10.0
 SOON_S = 5.0
 KEEP_S = 5.0
 """How long it has to stand after the hand-over."""
-RAMP_S = 0.1
-"""In which the commands of the policy that takes over fade in."""
 _POSTURES = ("back", "belly", "side")
 
 
@@ -158,7 +156,7 @@ def _keep(
     """(k,) which of k robots that were handed over never fall."""
     k = len(qpos)
     simulation = BatchSimulation(robot, k, threads or os.cpu_count() or 1)
-    simulation.start(np.arange(k), qpos, qvel, late=late, ramp_s=RAMP_S)
+    simulation.start(np.arange(k), qpos, qvel, late=late, ramp_s=PolicyConfig().ramp_s)
     player = BatchPlayer(robot, _walker(robot), k)
     stays = np.ones(k, dtype=bool)
     for _ in range(round(KEEP_S / robot.control_period_s)):

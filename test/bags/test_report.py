@@ -97,7 +97,7 @@ def test_getting_up_counts_once_the_body_stays_up(run):
 
     assert recoveries(values) == 1
     dipping = values.copy()
-    dipping[(times_s * 2 % 1 < 0.1) & (times_s > 4), 2] = 1.0
+    dipping[(times_s * 2 % 1 < 0.1) & (times_s > 4), 2] = 0.95
     assert recoveries(dipping) == 0
     reset = values.copy()
     reset[times_s >= 3.9, 0] = 3.0

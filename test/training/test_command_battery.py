@@ -40,7 +40,7 @@ def test_a_policy_of_terms_without_commands_is_told_that_nothing_measures_it(cap
     capsys.readouterr()
     assert main([str(path)]) == 2
     said = capsys.readouterr().err
-    assert "follows no commands: no battery measures it; if it was exported, evaluate the" in said
+    assert "no battery measures it; if it was exported, evaluate the checkpoint" in said
     assert said.count("\n") == 1
 
 

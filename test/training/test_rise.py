@@ -10,7 +10,7 @@ import pytest
 from humanoid_mujoco_ros.policy import locate, policy_file
 from humanoid_mujoco_ros.policy.controller import Controller
 from humanoid_mujoco_ros.policy.measurement import from_state
-from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
+from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.training import rise_battery
 from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
@@ -101,6 +101,12 @@ def test_episodes_start_on_the_ground_in_squats_and_on_the_feet(robot):
     is_alone = task.lift(environment.state) == 0
     assert 0.1 < is_alone[lies].mean() < 0.3
     assert is_alone[~lies].mean() > 0.5
+
+
+def test_a_robot_without_its_feet_is_refused():
+    hopper = RobotModel(ModelConfig(robot="hopper"))
+    with pytest.raises(ModelError, match="geoms left_foot and right_foot, not by 'hopper"):
+        Rise().prepare(hopper, 1, np.random.default_rng(0))
 
 
 def test_squats_stand_on_their_feet(robot):

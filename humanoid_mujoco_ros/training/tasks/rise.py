@@ -14,7 +14,7 @@ from humanoid_mujoco_ros.policy import terms
 from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT
 from humanoid_mujoco_ros.policy.measurement import from_state
-from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
 from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
 from humanoid_mujoco_ros.training.task import Array, BatchState, Bools, Task
@@ -53,8 +53,11 @@ LYING_M = 0.7
 """A root that is higher does not lie."""
 DROP_S = 2.5
 """How long a robot falls and settles into such a posture."""
+COUNTED_S = 1.5
+"""Episodes that lasted no longer say nothing about the help."""
 LEVEL_STEPS = (0.002, -0.002)
 """By how much an iteration takes help away, or gives it back."""
+_SOLES = ("left_foot", "right_foot")
 
 
 @dataclass
@@ -110,6 +113,11 @@ class Rise(Task):
 
     def prepare(self, robot: RobotModel, n: int, random: np.random.Generator) -> None:
         """See `Task`."""
+        if not {*_SOLES} <= {robot.mj.geom(i).name for i in range(robot.mj.ngeom)}:
+            raise ModelError(
+                f"{self.name} is learnt by Gymnasium's humanoid and others with its geoms "
+                f"{' and '.join(_SOLES)}, not by '{robot.name}'"
+            )
         super().prepare(robot, n, random)
         self._order = robot.joint_order(robot.action_joints)
         low, high = robot.mj.actuator_ctrlrange.T
@@ -121,7 +129,7 @@ class Rise(Task):
         self.last_action = np.zeros((n, robot.mj.nu))
         self._lift_n = np.zeros(n)
         self._is_lying = np.zeros(n, dtype=bool)
-        self._periods = np.zeros(n, dtype=np.int64)
+        self._age_s = np.zeros(n)
         self._stood_s = np.zeros(n)
         self._counts = np.zeros(4)
         self._smooth = sum(self.risen_shares) / 2
@@ -174,14 +182,14 @@ class Rise(Task):
         share = random.uniform(0.0, 1.0, k) * helped
         self._lift_n[ids] = (1.0 - self.level) * self.lift_n * share
         self._is_lying[ids] = is_lying
-        self._periods[ids] = 0
+        self._age_s[ids] = 0.0
         self._stood_s[ids] = 0.0
         self.last_action[ids] = 0.0
         return qpos, qvel
 
     def _count(self, ids: NDArray[np.intp]) -> None:
         """Counts how the episodes `ids` ended."""
-        counts = self._is_lying[ids] & (self._periods[ids] > 150)
+        counts = self._is_lying[ids] & (self._age_s[ids] > COUNTED_S)
         risen = self._stood_s[ids] >= STOOD_S
         helped = self._lift_n[ids] > 0
         for i, which in enumerate((counts & helped, counts & ~helped)):
@@ -202,7 +210,7 @@ class Rise(Task):
     def advance(self, state: BatchState) -> None:
         """See `Task`."""
         self.last_action = state.action
-        self._periods += 1
+        self._age_s += self.robot.control_period_s
         stands = (state.qpos[:, 2] >= STANDING_M) & (state.upright() >= UPRIGHT)
         self._stood_s = np.where(stands, self._stood_s + self.robot.control_period_s, 0.0)
         self._remember_halfway(state)
@@ -323,7 +331,7 @@ def squats(robot: RobotModel, standing: Array, n: int, random: np.random.Generat
     """
     m, data = robot.mj, mujoco.MjData(robot.mj)
     order = robot.joint_order(robot.action_joints)
-    soles = [m.geom(f"{side}_foot").id for side in ("left", "right")]
+    soles = [m.geom(name).id for name in _SOLES]
     poses: Array = np.tile(m.qpos0, (n, 1))
     depth = random.uniform(0.1, 1.35, n)
     for pose, bend in zip(poses, depth, strict=True):
