@@ -426,7 +426,8 @@ def test_a_robot_that_does_not_get_up_in_time_is_reset_and_starts_with_its_polic
     push_up = constant_policy(tmp_path / "push_up.safetensors", robot, 0.1)
     card = tmp_path / "faller.yaml"
     own = (share_directory("config") / "robots" / "humanoid.yaml").read_text()
-    card.write_text(f"{own.replace('policy: walk', f'policy: {limp}')}recovery: {push_up}\n")
+    kept = [line for line in own.splitlines() if not line.startswith(("policy:", "recovery:"))]
+    card.write_text("\n".join((*kept, f"policy: {limp}", f"recovery: {push_up}", "")))
     both = {"mode": "lockstep", "robot": card}
     commands = graph.listen(Float64MultiArray, "effort_controller/commands", 2000)
     health = graph.health()
