@@ -95,7 +95,6 @@ class PolicyNode(ManagedNode):
 
     def start(self) -> None:
         """Starts to answer observations."""
-        self._driver.reset()
         self._gate.start()
         self._velocity.listen(wanted=self._driver.takes_commands)
         self._subscription = self.create_subscription(
@@ -103,8 +102,9 @@ class PolicyNode(ManagedNode):
         )
 
     def stop(self) -> None:
-        """Lets the joints rest and stops."""
+        """Lets the joints rest and the policy forget what happened, and stops."""
         self._commands.send(self._gate.stop())
+        self._driver.reset()
         self._velocity.listen(wanted=False)
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)

@@ -445,3 +445,5 @@ def test_a_robot_that_does_not_get_up_in_time_is_reset_and_starts_with_its_polic
     graph.spin_until(lambda: health.value("policy_node", "getting_up") == "True")
     assert health.messages["policy_node"] == "the robot is getting up"
     assert health.value("policy_node", "recoveries") == "0"
+    assert change_state(graph, Transition.TRANSITION_DEACTIVATE)
+    graph.spin_until(lambda: health.value("policy_node", "getting_up") == "False")

@@ -312,10 +312,7 @@ def test_the_fall_timer_starts_again_with_each_episode(robot):
     """With much noise the robot starts fallen; each episode lasts the whole delay."""
     simulation = Simulation(robot, SimulationConfig(seed=0, reset_noise_scale=0.9))
     config = LoopConfig(
-        real_time_factor=20.0,
-        hold_until_command=False,
-        fall_reset_delay_s=0.05,
-        duration_s=0.5,
+        real_time_factor=20.0, hold_until_command=False, fall_reset_delay_s=0.05, duration_s=0.5
     )
     with Recorder(robot, config, simulation=simulation) as recorder:
         wait_until(lambda: recorder.loop.finished)
@@ -342,10 +339,7 @@ def test_a_robot_that_gets_up_in_time_is_not_reset(robot):
             simulation.set_state(lying if tick % 10 < 4 else standing, np.zeros(robot.mj.nv))
 
     config = LoopConfig(
-        real_time_factor=20.0,
-        hold_until_command=False,
-        fall_reset_delay_s=0.06,
-        duration_s=0.5,
+        real_time_factor=20.0, hold_until_command=False, fall_reset_delay_s=0.06, duration_s=0.5
     )
     with Falling(robot, config, simulation=simulation) as recorder:
         wait_until(lambda: recorder.loop.finished)
