@@ -32,7 +32,7 @@ class Recorder:
         if ask and self.answer is not None:
             self.loop.command(self.answer(state))
 
-    def wait(self, condition, timeout_s=30.0):
+    def wait(self, condition, timeout_s=60.0):
         with self._new:
             assert self._new.wait_for(condition, timeout_s)
 
@@ -44,7 +44,7 @@ class Recorder:
         self.loop.stop()
 
 
-def wait_until(condition, timeout_s=30.0):
+def wait_until(condition, timeout_s=60.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
