@@ -47,8 +47,16 @@ SQUATS = 1000
 """Squats that episodes start from."""
 HALFWAY_M = (0.3, 1.0)
 """Heights of the root between the ground and the feet."""
+HALFWAY_UPRIGHT = 0.3
+"""Least cosine of the tilt of such a state."""
+HALFWAY_RAD_S = 8.0
+"""A state with a faster joint is on its way down, or unlikely."""
+HALFWAY_SHARE = 0.004
+"""Share of such states that is kept."""
 HALFWAY_STATES = 4000
-"""How many such states are kept."""
+"""How many of them are kept at a time."""
+UNHELPED_SQUATS = 0.5
+"""Share of the episodes from squats and from halfway without help."""
 LYING_M = 0.7
 """A root that is higher does not lie."""
 DROP_S = 2.5
@@ -177,7 +185,7 @@ class Rise(Task):
         qvel[stands] = random.uniform(-0.3, 0.3, (k, m.nv))[stands]
         qpos[:, 3:7] /= np.linalg.norm(qpos[:, 3:7], axis=1, keepdims=True)
         is_lying = ~stands & ~squats & ~halfway
-        unhelped = np.where(is_lying, self.unhelped_fraction, 0.5)
+        unhelped = np.where(is_lying, self.unhelped_fraction, UNHELPED_SQUATS)
         helped = (random.random(k) >= unhelped) & ~stands
         share = random.uniform(0.0, 1.0, k) * helped
         self._lift_n[ids] = (1.0 - self.level) * self.lift_n * share
@@ -218,10 +226,11 @@ class Rise(Task):
     def _remember_halfway(self, state: BatchState) -> None:
         """Keeps some of the states on the way from the ground to the feet."""
         height = state.qpos[:, 2]
-        between = (height > HALFWAY_M[0]) & (height < HALFWAY_M[1]) & (state.upright() > 0.3)
-        slow = np.abs(state.qvel[:, 6:]).max(axis=1) < 8.0
-        chosen = np.flatnonzero(self._is_lying & between & slow)
-        chosen = chosen[self.random.random(chosen.size) < 0.004]
+        between = (height > HALFWAY_M[0]) & (height < HALFWAY_M[1])
+        upright = state.upright() > HALFWAY_UPRIGHT
+        slow = np.abs(state.qvel[:, 6:]).max(axis=1) < HALFWAY_RAD_S
+        chosen = np.flatnonzero(self._is_lying & between & upright & slow)
+        chosen = chosen[self.random.random(chosen.size) < HALFWAY_SHARE]
         states = np.concatenate((state.qpos[chosen], state.qvel[chosen]), axis=1)
         states[:, :2] = 0.0
         self._halfway = np.concatenate((self._halfway, states))[-HALFWAY_STATES:]
