@@ -119,7 +119,10 @@ def test_a_robot_that_was_put_on_its_feet_is_up_at_once(robot):
 
 def test_an_observation_without_the_height_is_left_to_the_policy(robot):
     size = observation_layout(robot.model, "imu")[-1].slice.stop
+    robot.answer(LYING)
+    assert robot.brain.has_handed_over
     assert robot.brain.answer(np.zeros(size), np.zeros(3))[0] == 1.0
+    assert not robot.brain.has_handed_over
 
 
 def test_the_heights_are_those_of_the_robot():
