@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.bags.recorded_run import JointLimits, Run, Status, Track, as_number
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
+from humanoid_mujoco_ros.policy.recovery import STANDING_SHARE, STOOD_S
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import HEALTHY_HEIGHT_M, HUMANOID_HEIGHT_M
 
@@ -128,6 +129,8 @@ class RunFigures:
     """The height under which the body has fallen."""
     falls_s: Array = field(default_factory=lambda: np.empty(0))
     """When the robot fell."""
+    recoveries: int = 0
+    """After how many falls it got up by itself."""
     resets_s: Array = field(default_factory=lambda: np.empty(0))
     """When it was put somewhere else."""
     episodes: list[Episode] = field(default_factory=list)
@@ -150,6 +153,7 @@ def analyse(run: Run, fall_height_m: float | None = None) -> RunFigures:
         if len(run.base):
             _falls(figures, run, fall_height_m)
             _body(figures, run)
+            figures.recoveries = _recoveries(figures, run.base)
         figures.pushes = _pushes(run, figures)
         figures.joints = _joints(run)
         figures.feet = {side: _foot(track) for side, track in run.feet.items() if len(track)}
@@ -200,6 +204,21 @@ def _falls(figures: RunFigures, run: Run, fall_height_m: float | None) -> None:
     if fall_height_m is None:
         falls_s = _as_the_simulation_says(run, falls_s)
     figures.falls_s = np.sort(falls_s)
+
+
+def _recoveries(figures: RunFigures, base: Track) -> int:
+    """After how many falls the body was up for a while before the next fall or reset."""
+    is_up = base.values[:, 2] >= STANDING_SHARE * standing_height_m(base)
+    ends_s = np.sort(np.concatenate((figures.falls_s, figures.resets_s, [np.inf])))
+    count = 0
+    for fall_s in figures.falls_s:
+        end_s = ends_s[np.searchsorted(ends_s, fall_s, side="right")]
+        until = (base.times_s > fall_s) & (base.times_s < end_s)
+        times_s, up = base.times_s[until], is_up[until]
+        since_s = np.maximum.accumulate(np.where(up, -np.inf, times_s))  # when it was down last
+        begun = np.isfinite(since_s)
+        count += bool((up & begun & (times_s - np.where(begun, since_s, 0.0) >= STOOD_S)).any())
+    return count
 
 
 def _as_the_simulation_says(run: Run, low_s: Array) -> Array:

@@ -184,6 +184,7 @@ def _body_table(run: Run, figures: RunFigures) -> TableData:
         ("mean speed", _text_of(figures.speed_m_s, 3), "m/s"),
         (f"fastest ({_SMOOTH_S} s)", _text_of(float(fastest), 2), "m/s"),
         ("falls", str(len(figures.falls_s)), ""),
+        ("got up by itself", str(figures.recoveries), ""),
         ("resets", str(len(figures.resets_s)), ""),
     ]
     return TableData(["", "", ""], rows, text={0, 2})

@@ -22,8 +22,8 @@ class GraphOptions:
     """The robot: the name of a card (see `humanoid robots`), a card FILE.yaml, or a model FILE.xml;
     empty: the config's."""
     policy: str = ""
-    """The policy: walk, balance or steer for the humanoid, g1_fastsac or g1_ppo for the g1, ant,
-    half_cheetah, hopper or walker2d for the robots of these names, a file, or
+    """The policy: walk, balance, steer or rise for the humanoid, g1_fastsac or g1_ppo for the g1,
+    ant, half_cheetah, hopper or walker2d for the robots of these names, a file, or
     hf://owner/repo[@revision][/file] (see `humanoid policy`); none: your own controller commands
     the robot; empty: the config's, or the robot's own."""
     namespace: str = ""

@@ -98,7 +98,6 @@ class PolicyNode(ManagedNode):
 
     def start(self) -> None:
         """Starts to answer observations."""
-        self._driver.reset()
         self._gate.start()
         self._velocity.listen(wanted=self._driver.takes_commands)
         self._subscription = self.create_subscription(
@@ -106,8 +105,9 @@ class PolicyNode(ManagedNode):
         )
 
     def stop(self) -> None:
-        """Lets the joints rest and stops."""
+        """Lets the joints rest and the policy forget what happened, and stops."""
         self._commands.send(self._gate.stop())
+        self._driver.reset()
         self._velocity.listen(wanted=False)
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
@@ -128,6 +128,8 @@ class PolicyNode(ManagedNode):
     def _answer(self, observation: Observation) -> Float64Array:
         commands = self._driver.answer(observation, self._velocity.next())
         self._velocity.note_clipped(clipped=self._driver.clipped)
+        if self._driver.has_handed_over:
+            self._gate.switch()
         return commands
 
     def _on_tick(self) -> None:

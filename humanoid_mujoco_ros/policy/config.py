@@ -18,6 +18,13 @@ def policy_of(card: RobotCard, wanted: str) -> str:
     return wanted or card.policy or NO_POLICY
 
 
+def recovery_of(card: RobotCard, config: PolicyConfig) -> str:
+    """The policy that gets a robot up; NO_POLICY: none."""
+    if not config.recover:
+        return NO_POLICY
+    return config.recovery or card.recovery or NO_POLICY
+
+
 @dataclass(frozen=True)
 class PolicyConfig:
     """How policy_node runs its policy."""
@@ -26,6 +33,12 @@ class PolicyConfig:
     """A policy's name, a file, or hf://owner/repo[@revision][/file]; empty: that of the robot's
     card; none: no policy. Setting it later switches to that policy at once, and is refused if it
     cannot be used."""
+    recovery: str = ""
+    """The policy that gets the robot up; empty: that of the robot's card, if it fits; none: no
+    policy."""
+    recover: bool = False
+    """Run the recovery from a fall until the robot has stood still for a second, as config/sim.yaml
+    asks for. It needs the height of the base: odom."""
     follow: bool = False
     """Load the policy's file again whenever it changes, such as that of a training under way."""
     autostart: bool = True

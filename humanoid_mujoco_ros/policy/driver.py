@@ -7,18 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from humanoid_mujoco_ros.policy import fit, locate, policy_file
+from humanoid_mujoco_ros.policy.brain import Brain, brain_of
 from humanoid_mujoco_ros.policy.checkpoint import Checkpoint, CheckpointError
 from humanoid_mujoco_ros.policy.command_gate import EffortRamp, Observation, PositionRamp, Ramp
-from humanoid_mujoco_ros.policy.controller import Controller, Network
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
-from humanoid_mujoco_ros.policy.inference import Policy
-from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource, from_blocks
-from humanoid_mujoco_ros.policy.policy_file import TermPolicy
+from humanoid_mujoco_ros.policy.measurement import BASE_SOURCES, BaseSource
+from humanoid_mujoco_ros.policy.recovery import Recovering
 from humanoid_mujoco_ros.policy.restart_watch import RestartWatch
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.card import Actuation
@@ -31,24 +29,6 @@ class PolicyError(ValueError):
     """A policy cannot be loaded; the message names it and says why."""
 
 
-class _Brain(Protocol):
-    """What answers observations, in the model's joints and signs."""
-
-    task: str
-    normalization: str
-    takes_commands: bool
-
-    @property
-    def clipped(self) -> bool:
-        """Whether the last velocity command was beyond what the policy was trained for."""
-
-    def reset(self) -> None:
-        """Forgets what happened."""
-
-    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
-        """(n,) efforts [N·m] or positions [rad] by joint of the model."""
-
-
 @dataclass(frozen=True, eq=False)
 class LoadedPolicy:
     """A policy that is ready to drive the robot."""
@@ -57,7 +37,7 @@ class LoadedPolicy:
     """What was asked for."""
     watch: FileWatch
     """Follows its file, as it was before it was read."""
-    brain: _Brain
+    brain: Brain
     samples: bool
     """Whether its actions are drawn."""
     base: BaseSource
@@ -74,6 +54,7 @@ class Driver:
         takes_commands: Whether the policy follows velocity commands.
         name: What was loaded; empty before.
         file: Its file; None before.
+        recovery: What was loaded to get the robot up; empty: nothing.
     """
 
     def __init__(self, robot: RobotModel, joint_map: JointMap, joints: Sequence[str]) -> None:
@@ -101,11 +82,12 @@ class Driver:
         self._observed: BaseSource | None = None
         self._needed: tuple[BaseSource, str] = ("none", "")
         self._durations_s: list[float] = []
-        self._brain: _Brain | None = None
+        self._brain: Brain | None = None
+        self._recovering: Recovering | None = None
         self._action = ""
         self.kind: Actuation | None = None
         self.takes_commands = False
-        self.name = ""
+        self.name = self.recovery = ""
         self.file: Path | None = None
 
     def load(self, name: str, *, sample: bool | None, seed: int) -> None:
@@ -133,7 +115,7 @@ class Driver:
             loaded = policy_file.load(found, self._robot)
             if sample is None:
                 sample = isinstance(loaded, Checkpoint) and loaded.normalization == "running"
-            brain = _brain(loaded, self._robot, sample=sample, seed=seed)
+            brain = brain_of(loaded, self._robot, sample=sample, seed=seed)
             needed = fit.needed_base(loaded, self._robot)
             self._check_observed(*needed)
         except Exception as error:  # whatever a file from elsewhere provokes
@@ -145,9 +127,19 @@ class Driver:
             ) from error
         return LoadedPolicy(name, watch, brain, sample, *needed)
 
-    def use(self, policy: LoadedPolicy) -> None:
-        """Drives with a policy that was prepared, which knows nothing of what happened before."""
+    def use(self, policy: LoadedPolicy, recovery: LoadedPolicy | None = None) -> None:
+        """Drives with policies that were prepared, which know nothing of what happened before.
+
+        Args:
+            policy: What drives the robot.
+            recovery: What drives it while it lies; None: that policy too.
+        """
         self._brain, self.kind = policy.brain, self._robot.actuation
+        self._recovering = None
+        self.recovery = ""
+        if recovery is not None:
+            self._brain = self._recovering = Recovering(policy.brain, recovery.brain, self._robot)
+            self.recovery = recovery.name
         self.takes_commands = policy.brain.takes_commands
         self._needed = policy.base, policy.reads
         self._action = "sample" if policy.samples else "mean"
@@ -155,9 +147,9 @@ class Driver:
 
     def unload(self) -> None:
         """Forgets the policy."""
-        self._brain = self.kind = self._observed = None
+        self._brain = self._recovering = self.kind = self._observed = None
         self.takes_commands = False
-        self.name, self.file = "", None
+        self.name, self.file, self.recovery = "", None, ""
 
     def reset(self) -> None:
         """Lets the policy forget what happened, as at the start of an episode."""
@@ -168,6 +160,16 @@ class Driver:
     def clipped(self) -> bool:
         """Whether the last velocity command was beyond what the policy was trained for."""
         return self._brain is not None and self._brain.clipped
+
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether the last answer came from another policy than the one before."""
+        return self._recovering is not None and self._recovering.has_handed_over
+
+    @property
+    def is_getting_up(self) -> bool:
+        """Whether the recovery drives the robot."""
+        return self._recovering is not None and self._recovering.watch.is_getting_up
 
     def answer(self, values: Observation, velocity: Float64Array) -> Float64Array:
         """Commands (n,) that answer the observation `values`.
@@ -242,95 +244,7 @@ class Driver:
             "answered_observations": answered,
             "inference_p50_ms": float(np.percentile(durations_ms, 50)),
             "inference_p99_ms": float(np.percentile(durations_ms, 99)),
+            "recovery": self.recovery,
+            "getting_up": self.is_getting_up,
+            "recoveries": self._recovering.watch.recoveries if self._recovering else 0,
         }
-
-
-def _brain(
-    loaded: Checkpoint | TermPolicy, robot: RobotModel, *, sample: bool, seed: int
-) -> _Brain:
-    """What runs a policy on `robot`.
-
-    Raises:
-        CheckpointError: It does not fit.
-    """
-    if isinstance(loaded, Checkpoint):
-        return _Plain(Policy(loaded, robot, sample=sample, seed=seed))
-    fit.check_fits(loaded, robot)
-    network = loaded.network
-    if sample:
-        if loaded.log_std is None:
-            raise CheckpointError("its file has no standard deviations to sample actions with")
-        network = _sampled(network, np.exp(loaded.log_std), seed)
-    return _OfTerms(Controller(loaded.card, network), robot)
-
-
-def _sampled(network: Network, std: policy_file.Float32Array, seed: int) -> Network:
-    """The network with Gaussian noise on its actions."""
-    random = np.random.default_rng(seed)
-
-    def sampled(values: policy_file.Float32Array) -> policy_file.Float32Array:
-        noise = random.standard_normal(std.shape, dtype=np.float32)
-        return (network(values) + std * noise).astype(np.float32)
-
-    return sampled
-
-
-class _Plain:
-    """A policy that reads the whole observation and knows no commands."""
-
-    takes_commands = clipped = False
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self.task = policy.checkpoint.task
-        self.normalization: str = policy.checkpoint.normalization
-
-    def reset(self) -> None:
-        """It remembers nothing but the statistics of what it saw, which go on."""
-
-    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
-        return self._policy.efforts(observation)
-
-
-class _OfTerms:
-    """A policy that reads input terms."""
-
-    normalization = ""
-
-    def __init__(self, controller: Controller, robot: RobotModel) -> None:
-        card = controller.card
-        self.takes_commands = card.takes_commands
-        self.task = card.task
-        self._controller = controller
-        self._joint_count = len(card.joints)
-        self._blocks = {
-            observation_layout(robot, base)[-1].slice.stop: fit.blocks_by_joint(
-                robot, card.joints, base
-            )
-            for base in BASE_SOURCES
-        }
-        self._order = robot.joint_order(card.joints)
-        self._gear = robot.gear[self._order]
-        self._is_effort = card.action.kind == "effort"
-        self._has_drives = robot.actuation == "position"
-        self._resting = np.zeros(len(robot.joints))
-
-    @property
-    def clipped(self) -> bool:
-        return self._controller.clipped
-
-    def reset(self) -> None:
-        self._controller.reset()
-
-    def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
-        blocks = self._blocks[observation.size]
-        measurement = from_blocks(observation, blocks, self._joint_count)
-        if self._is_effort:
-            commands = self._gear * self._controller.controls(measurement, velocity)
-        elif self._has_drives:
-            commands = self._controller.targets(measurement, velocity)
-        else:
-            commands = self._controller.efforts(measurement, velocity)
-        by_joint = self._resting.copy()
-        by_joint[self._order] = commands
-        return by_joint

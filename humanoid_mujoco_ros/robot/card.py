@@ -120,6 +120,8 @@ class RobotCard:
     """When it counts as fallen; None: outside Humanoid-v4's heights, scaled to this robot's."""
     policy: str | None = None
     """Policy that drives it unless another is named; None: none."""
+    recovery: str | None = None
+    """Policy that gets it up after a fall unless another is named; None: none."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -396,6 +398,7 @@ _READERS: dict[str, Any] = {
     "without_command": lambda value, where: plain_values.choice(value, where, ("limp", "hold")),
     "fallen": _fallen,
     "policy": plain_values.text,
+    "recovery": plain_values.text,
 }
 """Key of a card → what reads its value."""
 _KEYS = tuple(_READERS)

@@ -10,7 +10,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from humanoid_mujoco_ros.policy.command_gate import CommandGate
-from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of
+from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of, recovery_of
 from humanoid_mujoco_ros.policy.driver import Driver, LoadedPolicy, PolicyError
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
 from humanoid_mujoco_ros.robot.card import RobotCard
@@ -54,6 +54,7 @@ class PolicyLoader:
         self._prepared: LoadedPolicy | None = None
         self._watch: FileWatch | None = None
         self._file_error: str | None = None
+        self._recovery_error: str | None = None
         node.add_on_set_parameters_callback(self.check)
         node.add_post_set_parameters_callback(self.take)
         if config.follow:
@@ -78,7 +79,7 @@ class PolicyLoader:
     def unload(self) -> None:
         """Forgets the policy, its file and what was wrong with it."""
         self._driver.unload()
-        self._watch = self._file_error = None
+        self._watch = self._file_error = self._recovery_error = None
 
     def check(self, changes: Sequence[Parameter]) -> SetParametersResult:
         """Loads the policy that the parameter is to name, and refuses it if that cannot be done."""
@@ -115,9 +116,12 @@ class PolicyLoader:
             self._node.get_logger().error(self._file_error)
 
     def report_to(self, health: Health) -> None:
-        """Adds why the newest file is not used."""
-        if self._file_error is not None:
-            health.report(WARN, self._file_error)
+        """Adds why the newest file or the recovery is not used, and whether the robot gets up."""
+        if self._driver.is_getting_up:
+            health.report(WARN, "the robot is getting up")
+        for error in (self._file_error, self._recovery_error):
+            if error is not None:
+                health.report(WARN, error)
 
     def _prepare(self, name: str, *, download: bool) -> LoadedPolicy:
         sample, seed = self._config.samples, self._config.seed
@@ -127,9 +131,22 @@ class PolicyLoader:
             self._gate.watchdog.excuse(time.monotonic())
 
     def _use(self, policy: LoadedPolicy) -> None:
-        self._driver.use(policy)
+        self._driver.use(policy, self._recovery_beside(policy))
         self._watch = policy.watch
         self._file_error = None
+
+    def _recovery_beside(self, policy: LoadedPolicy) -> LoadedPolicy | None:
+        """The recovery, unless there is none, or it is the policy itself."""
+        name = recovery_of(self._card, self._config)
+        self._recovery_error = None
+        if name in (NO_POLICY, policy.name):
+            return None
+        try:
+            return self._prepare(name, download=not self._gate.is_started)
+        except PolicyError as error:
+            self._recovery_error = shortened(f"the robot will not get up: {error}")
+            self._node.get_logger().warning(self._recovery_error)
+            return None
 
     def _switch(self, policy: LoadedPolicy) -> None:
         self._use(policy)

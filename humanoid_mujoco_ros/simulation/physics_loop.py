@@ -49,10 +49,13 @@ class LoopConfig:
     """An observation that no command answers within this time is an error (lockstep)."""
     wrench_timeout_s: float = bounded(WRENCH_TIMEOUT_S, _SHORTEST_S)
     """An external wrench ends this time after its last message, on the steady clock."""
-    on_fall: Literal["reset", "stay"] = "reset"
-    """What happens after a fall."""
+    on_fall: Literal["reset", "recover", "stay"] = "reset"
+    """What happens after a fall. recover: the recovery that the robot's card names gets it up, or
+    it is reset after recovery_timeout; a robot without a recovery is reset as with reset."""
     fall_reset_delay_s: float = bounded(3.0, 0.0)
     """Simulated time between a fall and the reset."""
+    recovery_timeout_s: float = bounded(20.0, 0.0)
+    """Simulated time that a fallen robot has to get up."""
     hold_until_command: bool = True
     """Physics stands still at the first state until the first command comes (realtime)."""
     duration_s: float = bounded(0.0, 0.0)
@@ -255,9 +258,17 @@ class PhysicsLoop(ABC):
             step.set_result(True)
 
     def _reset_after_fall(self, port: RobotPort) -> None:
-        fallen_ns, delay_ns = port.fallen_for_ns(), self._config.fall_reset_delay_s * 1e9
-        if self._config.on_fall == "reset" and fallen_ns is not None and fallen_ns >= delay_ns:
+        fallen_ns = port.fallen_for_ns()
+        if fallen_ns is not None and fallen_ns >= self._fall_reset_s(port) * 1e9:
             port.begin_episode()
+
+    def _fall_reset_s(self, port: RobotPort) -> float:
+        """Simulated time from a robot's fall to its reset; inf: there is none."""
+        if self._config.on_fall == "stay":
+            return math.inf
+        if self._config.on_fall == "recover" and port.robot.card.recovery:
+            return self._config.recovery_timeout_s
+        return self._config.fall_reset_delay_s
 
     def _publish(self, *, ask: bool) -> None:
         for port in self.ports:

@@ -50,6 +50,7 @@ class BatchSimulation:
         age: (N,) control periods since each simulation's start.
         late: (N,) control periods by which each simulation's commands act late.
         ramp_s: (N,) time in which its commands fade in after the start.
+        lift_n: (N,) a force that lifts the root [N].
         push_n: (N, 2) the horizontal force of its push [N], at the root's origin, in world axes.
         push_from: (N,) age at which the push begins.
         push_until: (N,) age at which it ends.
@@ -87,13 +88,14 @@ class BatchSimulation:
         self.cfrc_ext = bind("cfrc_ext") if contact_forces else None
         self.subtree_com, self.geom_xpos = bind("subtree_com"), bind("geom_xpos")
         # Unlike xfrc_applied, this does not show in cfrc_ext.
-        self._root_force = bind("qfrc_applied")[:, :2]
+        self._root_force = bind("qfrc_applied")[:, :3]
         self._sent = np.zeros((most_late + 1, n, model.nu))
         self._steps = 0
         self._rows = np.arange(n)
         self.age = np.zeros(n, dtype=np.int64)
         self.late = np.zeros(n, dtype=np.int64)
         self.ramp_s = np.zeros(n)
+        self.lift_n = np.zeros(n)
         self.push_n = np.zeros((n, 2))
         self.push_from = np.full(n, _NEVER)
         self.push_until = np.full(n, _NEVER)
@@ -168,7 +170,8 @@ class BatchSimulation:
         ramping = np.flatnonzero(age_s < self.ramp_s)
         applied[ramping] *= (age_s[ramping] / self.ramp_s[ramping])[:, None]
         self._ctrl[:] = applied
-        self._root_force[:] = np.where(self.is_pushed[:, None], self.push_n, 0.0)
+        self._root_force[:, :2] = np.where(self.is_pushed[:, None], self.push_n, 0.0)
+        self._root_force[:, 2] = self.lift_n
         running = self._rows if ids is None else ids
         self._batch.step(running, nstep=self.robot.card.steps_per_control)
         self.age[running] += 1

@@ -150,6 +150,7 @@ class VectorEnvironment:
         """
         simulation, state, task = self._simulation, self.state, self.task
         self.pushes += int((simulation.age == simulation.push_from).sum())
+        simulation.lift_n[:] = task.lift(state)
         simulation.step(task.controls(state, action))
         self._left -= 1
         state.previous_action, state.action = state.action, action.copy()
@@ -199,10 +200,15 @@ class VectorEnvironment:
         moved = place[..., :2] - self._foot_place
         state.foot_speed_m_s = np.hypot(moved[..., 0], moved[..., 1]) / self._period_s
         self._foot_place = place[..., :2].copy()
+        self._follow_balance()
         standing = state.foot_height_m < FOOT_CONTACT_M
         stays = standing == state.standing
         state.phase_s = np.where(stays, state.phase_s + self._period_s, 0.0)
         state.standing = standing
+
+    def _follow_balance(self) -> None:
+        away = self._com - self._foot_place.mean(axis=1)
+        self.state.com_from_feet_m = np.hypot(away[:, 0], away[:, 1])
 
     def _follow_conditions(self) -> None:
         """Pushes, delay and ramp, as the next control period finds them."""
@@ -245,6 +251,7 @@ class VectorEnvironment:
             state.foot_height_m[ids] = place[..., 2] - self._radii
             self._foot_place[ids] = place[..., :2]
             state.foot_speed_m_s[ids] = 0.0
+            self._follow_balance()
         state.standing[ids], state.phase_s[ids] = True, 0.0
         self._follow_conditions()
 

@@ -22,7 +22,13 @@ from humanoid_mujoco_ros.policy.gymnasium_robots import Environment
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.state_vector import has_humanoid_v4
 from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
-from humanoid_mujoco_ros.training import command_battery, gymnasium_battery, steer_battery, tables
+from humanoid_mujoco_ros.training import (
+    command_battery,
+    gymnasium_battery,
+    rise_battery,
+    steer_battery,
+    tables,
+)
 from humanoid_mujoco_ros.training.gymnasium_battery import GymnasiumError
 from humanoid_mujoco_ros.training.trial import (
     PUSH_S,
@@ -52,7 +58,7 @@ class EvaluateOptions:
 
     policies: tyro.conf.Positional[tuple[str, ...]]
     """Shipped policies such as walk, files, or hf://owner/repo; several are compared."""
-    battery: Literal["all", "gymnasium", "episodes", "pushes", "steer", "commands"] = "all"
+    battery: Literal["all", "gymnasium", "episodes", "pushes", "steer", "commands", "rise"] = "all"
     """gymnasium: Gymnasium's environment of the policy's robot at its own rate, mean return of
     whole episodes; policies for ant, half_cheetah, hopper and walker2d have this battery alone.
     episodes: at 100 Hz, 15 s episodes as they are and with each command one control period late,
@@ -61,9 +67,12 @@ class EvaluateOptions:
     another robot, when its root leaves 5/7 to 10/7 of the height at which it starts. steer: for
     steer, which has this battery alone: falls and errors under commands redrawn every 5 s, late
     commands, drift, stopping, pushes; each with its bar. commands: for every other policy that
-    follows velocity commands, on whatever robot: the velocity that it reaches."""
+    follows velocity commands, on whatever robot: the velocity that it reaches. rise: for policies
+    that get the robot up, which have this battery alone: from postures in which it lies after it
+    was thrown down, and whether steer stands when it takes over; each with its bar."""
     episodes: int = 100
-    """Episodes of gymnasium and of 15 s; starts of commands, at most 3."""
+    """Episodes of gymnasium and of 15 s; starts of commands, at most 3; a fifth of the postures of
+    rise."""
     long_episodes: int = 10
     """Episodes of 10 minutes; 0: none."""
     pushes: int = 200
@@ -116,8 +125,8 @@ def evaluate(
     """All batteries that `options` ask for."""
     result: dict[str, Any] = {"policy": name}
     if isinstance(policy, TermPolicy):
-        follow = _steer if policy.card.steers else _commands
-        return {**result, **follow(name, robot, policy, options, progress)}
+        run_battery = _BATTERIES[_battery_of(policy)]
+        return {**result, **run_battery(name, robot, policy, options, progress)}
     checkpoint = policy
     chosen = options.battery
     job = _jobs(name, progress)
@@ -177,7 +186,6 @@ def _steer(
 ) -> dict[str, Any]:
     """The battery of steer."""
     job = _jobs(name, progress)
-
     rows, drive = steer_battery.evaluate(
         robot,
         policy,
@@ -209,6 +217,33 @@ def _commands(
     report = _jobs(name, progress)("commands")
     rows = command_battery.evaluate(name, robot, starts, options.seed, report)
     return {"commands": rows}
+
+
+def _rise(
+    name: str,
+    robot: RobotModel,
+    policy: TermPolicy,
+    options: EvaluateOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The battery of a policy that gets the robot up."""
+    job = _jobs(name, progress)
+    rows = rise_battery.evaluate(
+        robot, policy, 5 * options.episodes, options.seed, options.threads, job
+    )
+    return {"rise": {"rows": [asdict(row) for row in rows]}}
+
+
+_BATTERIES = {"steer": _steer, "commands": _commands, "rise": _rise}
+"""Battery of policies that read input terms → what runs it."""
+
+
+def _battery_of(policy: TermPolicy) -> str:
+    """The battery of a policy that reads input terms; empty: it has none."""
+    card = policy.card
+    if card.takes_commands:
+        return "steer" if card.steers else "commands"
+    return "rise" if card.task == "rise" else ""
 
 
 def _pushes(force_n: float, options: EvaluateOptions) -> Trial:
@@ -275,17 +310,18 @@ def _environment_of(policy: Checkpoint | TermPolicy) -> Environment | None:
 
 def _check(name: str, policy: Checkpoint | TermPolicy, robot: RobotModel, battery: str) -> None:
     """Checks that a policy fits its robot and has the battery."""
-    if isinstance(policy, TermPolicy) and policy.card.takes_commands:
-        own = "steer" if policy.card.steers else "commands"
+    if isinstance(policy, TermPolicy):
+        own = _battery_of(policy)
+        if not own:
+            raise EvaluationError(
+                f"{name} is made of input terms and neither follows commands nor gets a robot "
+                "up: no battery measures it; if it was exported, evaluate the checkpoint that it "
+                "was made of"
+            )
         if battery not in ("all", own):
-            raise EvaluationError(f"{name} follows commands: its battery is {own}")
-    elif isinstance(policy, TermPolicy):
-        raise EvaluationError(
-            f"{name} is made of input terms and follows no commands: no battery measures it; "
-            "if it was exported, evaluate the checkpoint that it was made of"
-        )
-    elif battery in ("steer", "commands"):
-        raise EvaluationError(f"{name} follows no commands: it has no battery {battery}")
+            raise EvaluationError(f"the battery of {name} is {own}, not {battery}")
+    elif battery in _BATTERIES:
+        raise EvaluationError(f"{name} reads no input terms: it has no battery {battery}")
     try:
         if isinstance(policy, TermPolicy):
             fit.check_fits(policy, robot)

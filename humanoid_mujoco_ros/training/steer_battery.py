@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.interaction.push import SURVIVED_PUSH_S
-from humanoid_mujoco_ros.policy.controller import Controller
 from humanoid_mujoco_ros.policy.measurement import from_state
 from humanoid_mujoco_ros.policy.policy_file import TermPolicy
 from humanoid_mujoco_ros.policy.steering import base_velocity
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.training.batch import BatchSimulation, humanoid_v4_start
+from humanoid_mujoco_ros.training.batch_player import BatchPlayer
 from humanoid_mujoco_ros.training.trial import PUSH_S, Report
 
 Array = NDArray[np.float64]
@@ -123,12 +123,8 @@ def drive(
     """
     n = len(course.commands)
     simulation = _started(robot, course, seed, threads)
-    card = policy.card
-    controller = Controller(card, policy.network, (n,))
-    order = robot.joint_order(card.joints)
-    by_actuator = [card.joints.index(name) for name in robot.action_joints]
-    gear = robot.gear[robot.joint_order(robot.action_joints)]
-    lowest, highest = robot.mj.actuator_ctrlrange.T
+    player = BatchPlayer(robot, policy, n)
+    order = robot.joint_order(policy.card.joints)
     place, facing = simulation.qpos[:, :2].copy(), rotation.heading(simulation.qpos[:, 3:7])
     period = robot.control_period_s
     steps = round(course.duration_s / period)
@@ -139,14 +135,8 @@ def drive(
         if up.size == 0:
             break
         segment = min(int(step * period / COMMAND_S + 1e-9), course.commands.shape[1] - 1)
-        measurement = from_state(simulation.qpos, simulation.qvel, order)
         command = course.commands[:, segment]
-        if card.action.kind == "effort":
-            controls = controller.controls(measurement, command)[:, by_actuator]
-        else:
-            controls = controller.efforts(measurement, command)[:, by_actuator] / gear
-        controls = np.clip(controls, lowest, highest)
-        simulation.step(controls, up)
+        simulation.step(player.controls(simulation, command), up)
         velocity[:, step] = base_velocity(from_state(simulation.qpos, simulation.qvel, order))
         qpos = simulation.qpos[up]
         fallen = robot.fall_rule.is_fallen(qpos[:, 2], qpos[:, 3:7])

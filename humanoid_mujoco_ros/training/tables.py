@@ -77,9 +77,10 @@ def show(results: Sequence[Result], console: Console, *, posed: bool) -> None:
     forces = sorted({force for _, row in pushes for force in row})
     title = f"Pushes of {PUSH_S} s on the torso, still up {SURVIVED_PUSH_S:.0f} s later{seen}"
     _print_table(console, title, [_share_column(force) for force in forces], pushes)
-    steer = [(r["policy"], {row["name"]: row for row in r["steer"]["rows"]})
-             for r in results if "steer" in r]  # fmt: skip
-    _print_steering(console, steer)
+    for battery, title in (("steer", "Following velocity commands"), ("rise", "Getting up")):
+        held = [(r["policy"], {row["name"]: row for row in r[battery]["rows"]})
+                for r in results if battery in r]  # fmt: skip
+        _print_bars(console, f"{title} (100 Hz, RK4 0.0025 s x 4)", held)
     commands = [(r["policy"], row) for r in results for row in r.get("commands", ())]
     _print_table(
         console, "Commands: vx and vy in m/s, yaw rate in rad/s", COMMANDS_COLUMNS, commands
@@ -93,13 +94,13 @@ def _share_column(force_n: float) -> Column:
     )
 
 
-def _print_steering(
-    console: Console, policies: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]
+def _print_bars(
+    console: Console, title: str, policies: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]
 ) -> None:
-    """A row for each figure, a column for each policy."""
+    """A row for each figure with its bar, a column for each policy."""
     if not policies:
         return
-    table = Table(title="Following velocity commands (100 Hz, RK4 0.0025 s x 4)")
+    table = Table(title=title)
     table.add_column("figure")
     table.add_column("bar", justify="right")
     for policy, _ in policies:

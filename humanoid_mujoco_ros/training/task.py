@@ -57,6 +57,8 @@ class BatchState:
     """(N, 2) of the left and right sole above the ground; 0 without feet."""
     foot_speed_m_s: Array
     """(N, 2) horizontal, of the left and right foot, mean over the period [m/s]."""
+    com_from_feet_m: Array
+    """(N,) horizontal distance from the centre of mass to the middle of the feet; 0 without."""
     standing: Bools
     """(N, 2) which foot is on the ground."""
     phase_s: Array
@@ -89,6 +91,7 @@ class BatchState:
             mean_velocity=np.zeros((n, 2)),
             foot_height_m=np.zeros((n, 2)),
             foot_speed_m_s=np.zeros((n, 2)),
+            com_from_feet_m=np.zeros(n),
             standing=np.ones((n, 2), dtype=bool),
             phase_s=np.zeros((n, 2)),
             push_n=np.zeros((n, 2)),
@@ -181,6 +184,10 @@ class Task(ABC):
     def controls(self, state: BatchState, action: Array) -> Array:
         """(N, nu) control signals for the actions (N, nu); here: the actions themselves."""
         return action
+
+    def lift(self, state: BatchState) -> Array | float:
+        """(N,) or one: a force that lifts the root in the next control period [N]; here: none."""
+        return 0.0
 
     def advance(self, state: BatchState) -> None:  # noqa: B027 - most tasks have no memory
         """A control period has passed: commands, clocks and filters go on."""

@@ -84,6 +84,26 @@ def test_distance_leaves_out_the_reset(figures):
     assert synthetic_run.RESET_S in figures.resets_s.round(6)
 
 
+def test_getting_up_counts_once_the_body_stays_up(run):
+    """Down from 2 to 4 s; then up for good, with dips, or because it was reset."""
+    times_s = np.arange(0.0, 8.0, 0.01)
+    values = np.zeros((len(times_s), 13))
+    values[:, 3] = 1.0
+    values[:, 2] = np.interp(times_s, (2.0, 2.5, 3.0, 4.0), (1.25, 0.3, 0.3, 1.25))
+
+    def recoveries(values):
+        base = Track(times_s, times_s, values)
+        return analyse(dataclasses.replace(run, base=base, statuses=[])).recoveries
+
+    assert recoveries(values) == 1
+    dipping = values.copy()
+    dipping[(times_s * 2 % 1 < 0.1) & (times_s > 4), 2] = 0.95
+    assert recoveries(dipping) == 0
+    reset = values.copy()
+    reset[times_s >= 3.9, 0] = 3.0
+    assert recoveries(reset) == 0
+
+
 def test_pushes_and_how_they_were_taken(figures):
     first, second = figures.pushes
     assert (first.peak_n, second.peak_n) == synthetic_run.PUSH_N

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """policy_node in a process of its own, driven by a real simulation or by the test."""
 
+import itertools
 import shutil
 import signal
 import sys
@@ -19,8 +20,11 @@ from std_msgs.msg import Float64MultiArray
 
 from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
+from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.share import share_directory
 from humanoid_mujoco_ros.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.processes
@@ -353,3 +357,93 @@ def test_the_command_comes_once_per_observation_while_walking(graph):
     graph.spin_for(0.5)
     # Whether the last state is still answered depends on who ends first.
     assert len(commands) in (200, 201)
+
+
+def constant_policy(path, robot, control):
+    """Writes a policy that always answers with the same control of each motor, and returns it."""
+    joints = tuple(robot.driven_joints)
+    n = len(joints)
+    card = PolicyCard(joints, 100.0, (InputTerm("joint_pos"),), ActionCard("effort"))
+    checkpoint.Checkpoint(
+        weights=(np.zeros((n, n), np.float32),),
+        biases=(np.full(n, control, np.float32),),
+        log_std=np.zeros(n, np.float32),
+        joints=joints,
+        model=robot.name,
+        control_rate_hz=100.0,
+        normalization="stored",
+        observation_mean=np.zeros(n),
+        observation_var=np.ones(n),
+        input=checkpoint.CARD_INPUT,
+        card=card,
+    ).save(path)
+    return path
+
+
+def test_a_fall_switches_to_the_recovery_and_standing_still_switches_back(graph, robot, tmp_path):
+    path = constant_policy(tmp_path / "push_up.safetensors", robot, 0.1)
+    own = {"ramp": 0.05, "observation_timeout": 0.0, "recovery": path, "recover": True}
+    graph.start("policy_node", own)
+    health = graph.health()
+    stand_in = Robot(graph)
+    stand_in.find_policy()
+    blocks = {block.name: block.slice for block in observation_layout(robot)}
+    stands = Simulation(robot).state().observation
+
+    def at(height_m, quaternion=(1.0, 0.0, 0.0, 0.0)):
+        observation = stands.copy()
+        observation[blocks["height"]], observation[blocks["orientation"]] = height_m, quaternion
+        return observation
+
+    def ask_often(observation, count):
+        return [stand_in.ask(observation) for _ in range(count)]
+
+    walking = ask_often(at(1.28), 6)[-1]
+    pushing_up = 0.1 * robot.gear
+    for share in (0.2, 0.4, 0.6, 0.8, 1.0):
+        command = stand_in.ask(at(0.2, (0.7, 0.0, -0.7, 0.0)))
+        np.testing.assert_allclose(command, walking + share * (pushing_up - walking), atol=1e-4)
+    graph.spin_until(lambda: health.value("policy_node", "getting_up") == "True")
+    assert health.messages["policy_node"] == "the robot is getting up"
+    assert health.value("policy_node", "recovery") == str(path)
+    for height_m in np.arange(0.3, 1.3, 0.1):
+        np.testing.assert_allclose(stand_in.ask(at(height_m)), pushing_up, atol=1e-4)
+    after = ask_often(at(1.28), 120)
+    taken_back = next(i for i, c in enumerate(after) if not np.allclose(c, pushing_up, atol=1e-4))
+    assert 90 < taken_back < 100  # the last steps up were high enough
+    expected = pushing_up + 0.2 * (after[-1] - pushing_up)
+    np.testing.assert_allclose(after[taken_back], expected, atol=1e-3)
+    np.testing.assert_allclose(after[-1], walking, atol=1e-3)
+    graph.spin_until(lambda: health.value("policy_node", "recoveries") == "1")
+    assert health.value("policy_node", "getting_up") == "False"
+    assert health.messages["policy_node"] == "ok"
+
+
+def test_a_robot_that_does_not_get_up_in_time_is_reset_and_starts_with_its_policy(
+    graph, robot, tmp_path
+):
+    limp = constant_policy(tmp_path / "limp.safetensors", robot, 0.0)
+    push_up = constant_policy(tmp_path / "push_up.safetensors", robot, 0.1)
+    card = tmp_path / "faller.yaml"
+    own = (share_directory("config") / "robots" / "humanoid.yaml").read_text()
+    kept = [line for line in own.splitlines() if not line.startswith(("policy:", "recovery:"))]
+    card.write_text("\n".join((*kept, f"policy: {limp}", f"recovery: {push_up}", "")))
+    both = {"mode": "lockstep", "robot": card}
+    commands = graph.listen(Float64MultiArray, "effort_controller/commands", 2000)
+    health = graph.health()
+    graph.start("policy_node", {**both, "recover": True})
+    graph.spin_until(lambda: graph.node.count_publishers("effort_controller/commands"))
+    graph.spin_for(2.0)  # for discovery
+    on_fall = {"on_fall": "recover", "recovery_timeout": 2.0, "fall_reset_delay": 0.5}
+    # It falls after 0.6 s, and lies when the run ends.
+    process = graph.start("simulation_node", {**both, **on_fall, "duration": 6.5})
+    graph.spin_until(lambda: process.poll() is not None)
+    moving = [bool(np.any(command.data)) for command in commands]
+    spans = [(recovers, len(list(group))) for recovers, group in itertools.groupby(moving)]
+    assert [recovers for recovers, _ in spans[:5]] == [False, True, False, True, False], spans
+    assert {count for recovers, count in spans[:4] if recovers} <= {199, 200, 201}, spans
+    graph.spin_until(lambda: health.value("policy_node", "getting_up") == "True")
+    assert health.messages["policy_node"] == "the robot is getting up"
+    assert health.value("policy_node", "recoveries") == "0"
+    assert change_state(graph, Transition.TRANSITION_DEACTIVATE)
+    graph.spin_until(lambda: health.value("policy_node", "getting_up") == "False")

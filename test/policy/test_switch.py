@@ -12,6 +12,7 @@ from humanoid_mujoco_ros.policy.driver import Driver
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.simulation.simulation import Simulation
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
 
 STAND, WALK = np.zeros(3), np.array((0.6, 0.0, 0.0))
 NEEDED = ("mjlab", "holosoma_inference", "onnxruntime")
@@ -36,11 +37,14 @@ class Loop:
         self.ramp_count = round(config.ramp_s * robot.control_rate_hz)
 
     def answer(self, observation):
-        return self.driver.answer(observation, self.velocity)
+        commands = self.driver.answer(observation, self.velocity)
+        if self.driver.has_handed_over:
+            self.gate.switch()
+        return commands
 
-    def use(self, policy):
-        """As the node does at first, and when its parameter is set."""
-        self.driver.use(self.driver.prepare(policy, sample=False, seed=0))
+    def use(self, *policies):
+        """As the node does at first, and when its parameter is set: a policy, and a recovery."""
+        self.driver.use(*(self.driver.prepare(name, sample=False, seed=0) for name in policies))
         if self.gate.is_started:
             self.gate.switch()
         else:
@@ -53,7 +57,8 @@ class Loop:
         for tick in range(round(duration_s * self.robot.control_rate_hz)):
             observed = self.simulation.state().observation.tolist()
             commands.append(self.gate.on_observation(observed, tick * 0.01))
-            assert not self.simulation.step(commands[-1]).fallen
+            is_fallen = self.simulation.step(commands[-1]).fallen
+            assert not is_fallen or self.driver.is_getting_up
         assert not self.refused
         return np.array(commands)
 
@@ -84,3 +89,15 @@ def test_the_robot_stays_up_and_no_command_jumps_when_another_policy_takes_over(
         if last is not None:
             assert (np.abs(commands[0] - last) <= (high - low) / loop.ramp_count + 1e-9).all()
         last = commands[-1]
+
+
+@pytest.mark.parametrize("policy", ["walk", "balance", "steer"])
+def test_the_humanoid_gets_up_and_its_policy_goes_on(policy):
+    robot = RobotModel()
+    loop = Loop(robot)
+    lying = start_qpos(robot, StartConfig(start_posture="supine"))
+    loop.simulation.set_state(lying, np.zeros(robot.mj.nv))
+    loop.use(policy, robot.card.recovery)
+    loop.run(STAND, 15.0)
+    figures = loop.driver.figures()
+    assert (figures["recoveries"], figures["getting_up"]) == (1, False)

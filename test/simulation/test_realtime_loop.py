@@ -3,6 +3,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from itertools import groupby
 
 import mujoco
@@ -132,12 +133,30 @@ def test_pause_step_and_resume(robot):
         recorder.wait(lambda: recorder.states[-1].time_ns > before_ns + 50_000_000)
 
 
-def test_a_fallen_robot_is_reset_after_the_delay_or_stays(robot):
-    fast = {"real_time_factor": 20.0, "hold_until_command": False, "fall_reset_delay_s": 0.5}
-    with Recorder(robot, LoopConfig(**fast)) as recorder:
+def lying_s(robot, config):
+    """How long a robot lies before it is reset [s]."""
+    with Recorder(robot, config) as recorder:
         recorder.wait(lambda: recorder.states[-1].episode == 2)
     fallen = [state.time_ns for state in recorder.states if state.fallen and state.episode == 0]
-    assert (fallen[-1] - fallen[0]) * 1e-9 == pytest.approx(0.5, abs=0.02)
+    return (fallen[-1] - fallen[0]) * 1e-9
+
+
+@pytest.mark.parametrize(("recovery", "expected_s"), [("rise", 0.8), (None, 0.4)])
+def test_a_robot_has_time_to_get_up_if_it_can(recovery, expected_s):
+    robot = RobotModel(replace(RobotModel().card, recovery=recovery))
+    config = LoopConfig(
+        real_time_factor=20.0,
+        hold_until_command=False,
+        on_fall="recover",
+        fall_reset_delay_s=0.4,
+        recovery_timeout_s=0.8,
+    )
+    assert lying_s(robot, config) == pytest.approx(expected_s, abs=0.02)
+
+
+def test_a_fallen_robot_is_reset_after_the_delay_or_stays(robot):
+    fast = {"real_time_factor": 20.0, "hold_until_command": False, "fall_reset_delay_s": 0.5}
+    assert lying_s(robot, LoopConfig(**fast)) == pytest.approx(0.5, abs=0.02)
     with Recorder(robot, LoopConfig(**fast, on_fall="stay", duration_s=4.0)) as recorder:
         wait_until(lambda: recorder.loop.finished)
     assert recorder.states[-1].episode == 0

@@ -40,11 +40,11 @@ def test_a_policy_of_terms_without_commands_is_told_that_nothing_measures_it(cap
     capsys.readouterr()
     assert main([str(path)]) == 2
     said = capsys.readouterr().err
-    assert "follows no commands: no battery measures it; if it was exported, evaluate the" in said
+    assert "no battery measures it; if it was exported, evaluate the checkpoint" in said
     assert said.count("\n") == 1
 
 
 @needs_g1
 def test_a_battery_of_other_policies_is_refused_for_it(capsys):
     assert main(["g1_ppo", "--battery", "steer"]) == 2
-    assert "g1_ppo follows commands: its battery is commands" in capsys.readouterr().err
+    assert "the battery of g1_ppo is commands, not steer" in capsys.readouterr().err

@@ -27,7 +27,8 @@ def rewards(name, n=1, **changes):
 
 
 def test_the_tasks_are_found_by_their_files():
-    assert list(TASKS) == ["ant", "balance", "half_cheetah", "hopper", "steer", "walk", "walker2d"]
+    robots = ["ant", "half_cheetah", "hopper", "walker2d"]
+    assert sorted(TASKS) == sorted([*robots, "balance", "rise", "steer", "walk"])
 
 
 def test_a_walking_robot_earns_its_speed_up_to_the_cap():
