@@ -14,9 +14,9 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.training import rise_battery
 from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
+from humanoid_mujoco_ros.training.postures import LYING_M, default_pose, squats
 from humanoid_mujoco_ros.training.tasks import rise
 from humanoid_mujoco_ros.training.tasks.rise import Rise
-from humanoid_mujoco_ros.training.tasks.steer import default_pose
 
 CALM = EnvironmentConfig(
     episode_s=1e6, unpushed_fraction=1.0, delayed_fraction=0.0, ramp_fraction=0.0
@@ -96,7 +96,7 @@ def test_episodes_start_on_the_ground_in_squats_and_on_the_feet(robot):
     task = Rise()
     environment = VectorEnvironment(robot, task, 400, CALM, seed=0)
     environment.reset()
-    lies = environment.state.qpos[:, 2] < rise.LYING_M
+    lies = environment.state.qpos[:, 2] < LYING_M
     assert 0.5 < lies.mean() < 0.75
     is_alone = task.lift(environment.state) == 0
     assert 0.1 < is_alone[lies].mean() < 0.3
@@ -113,7 +113,9 @@ def test_squats_stand_on_their_feet(robot):
     standing = default_pose(robot.action_joints, Rise().knee_rad)
     data = mujoco.MjData(robot.mj)
     soles = [robot.mj.geom(f"{side}_foot").id for side in ("left", "right")]
-    poses = rise.squats(robot, standing, 40, np.random.default_rng(0))
+    poses = squats(
+        robot, standing, 40, np.random.default_rng(0), bend_rad=(0.1, 1.35), pitch_rad=(-0.1, 0.4)
+    )
     for pose in poses:
         data.qpos[:] = pose
         mujoco.mj_kinematics(robot.mj, data)

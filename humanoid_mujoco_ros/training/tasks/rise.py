@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +14,15 @@ from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT
 from humanoid_mujoco_ros.policy.measurement import from_state
 from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
-from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
+from humanoid_mujoco_ros.training.postures import (
+    SOLES,
+    default_pose,
+    has_soles,
+    lying_states,
+    squats,
+)
 from humanoid_mujoco_ros.training.task import Array, BatchState, Bools, Task
-from humanoid_mujoco_ros.training.tasks.steer import default_pose
 
 if TYPE_CHECKING:
     from humanoid_mujoco_ros.training.environment import EnvironmentConfig
@@ -57,15 +61,10 @@ HALFWAY_STATES = 4000
 """How many of them are kept at a time."""
 UNHELPED_SQUATS = 0.5
 """Share of the episodes from squats and from halfway without help."""
-LYING_M = 0.7
-"""A root that is higher does not lie."""
-DROP_S = 2.5
-"""How long a robot falls and settles into such a posture."""
 COUNTED_S = 1.5
 """Episodes that lasted no longer say nothing about the help."""
 LEVEL_STEPS = (0.002, -0.002)
 """By how much an iteration takes help away, or gives it back."""
-_SOLES = ("left_foot", "right_foot")
 
 
 @dataclass
@@ -121,10 +120,10 @@ class Rise(Task):
 
     def prepare(self, robot: RobotModel, n: int, random: np.random.Generator) -> None:
         """See `Task`."""
-        if not {*_SOLES} <= {robot.mj.geom(i).name for i in range(robot.mj.ngeom)}:
+        if not has_soles(robot):
             raise ModelError(
                 f"{self.name} is learnt by Gymnasium's humanoid and others with its geoms "
-                f"{' and '.join(_SOLES)}, not by '{robot.name}'"
+                f"{' and '.join(SOLES)}, not by '{robot.name}'"
             )
         super().prepare(robot, n, random)
         self._order = robot.joint_order(robot.action_joints)
@@ -132,7 +131,9 @@ class Rise(Task):
         self._limits = np.minimum(-low, high)
         self._default = default_pose(robot.action_joints, self.knee_rad)
         self._lying = lying_states(robot, LYING_STATES, random)
-        self._squats = squats(robot, self._default, SQUATS, random)
+        self._squats = squats(
+            robot, self._default, SQUATS, random, bend_rad=(0.1, 1.35), pitch_rad=(-0.1, 0.4)
+        )
         self._halfway = np.zeros((0, robot.mj.nq + robot.mj.nv))
         self.last_action = np.zeros((n, robot.mj.nu))
         self._lift_n = np.zeros(n)
@@ -327,64 +328,3 @@ class Rise(Task):
         self.level = min(max(self.level + change, 0.0), 1.0)
         alone = figures["unhelped_risen"] / max(figures["unhelped"], 1.0)
         return {"level": self.level, "risen": self._smooth, "unhelped_risen": alone}
-
-
-def squats(robot: RobotModel, standing: Array, n: int, random: np.random.Generator) -> Array:
-    """(n, nq) squats with the feet on the ground and the trunk near upright.
-
-    Args:
-        robot: The robot.
-        standing: (nu,) default pose [rad] by action joint.
-        n: How many.
-        random: Where they come from.
-    """
-    m, data = robot.mj, mujoco.MjData(robot.mj)
-    order = robot.joint_order(robot.action_joints)
-    soles = [m.geom(name).id for name in _SOLES]
-    poses: Array = np.tile(m.qpos0, (n, 1))
-    depth = random.uniform(0.1, 1.35, n)
-    for pose, bend in zip(poses, depth, strict=True):
-        joints = standing.copy()
-        for i, name in enumerate(robot.action_joints):
-            if name.endswith("hip_y"):
-                joints[i] = -bend
-            elif name.endswith("knee"):
-                joints[i] = -2.0 * bend
-        pose[7 + order] = joints
-        pose[7:] += random.uniform(-0.15, 0.15, m.nq - 7)
-        pitch = random.uniform(-0.1, 0.4)
-        pose[3:7] = np.cos(0.5 * pitch), 0.0, np.sin(0.5 * pitch), 0.0
-        data.qpos[:] = pose
-        mujoco.mj_kinematics(m, data)
-        lowest = min(float(data.geom_xpos[g, 2] - m.geom_size[g, 0]) for g in soles)
-        pose[2] -= lowest - 0.005
-    return poses
-
-
-def lying_states(robot: RobotModel, n: int, random: np.random.Generator) -> Array:
-    """(n, nq + nv) postures on the ground: robots fell from random poses, limp or cramped."""
-    m = robot.mj
-    simulation = BatchSimulation(robot, n)
-    everyone = np.arange(n)
-    low, high = m.jnt_range[1:].T
-    quaternions = random.standard_normal((n, 4))
-    qpos = np.concatenate(
-        (
-            np.column_stack((np.zeros((n, 2)), random.uniform(0.6, 1.2, n))),
-            quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True),
-            low + (high - low) * random.uniform(0.05, 0.95, (n, m.nq - 7)),
-        ),
-        axis=1,
-    )
-    qvel = random.standard_normal((n, m.nv)) * np.repeat((1.0, 2.0, 1.0), (3, 3, m.nv - 6))
-    simulation.start(everyone, qpos, qvel)
-    periods = round(DROP_S / robot.control_period_s)
-    limp_from = random.integers(0, periods - 30, n)
-    for period in range(periods):
-        if period % 20 == 0:
-            controls = random.uniform(-0.3, 0.3, (n, m.nu)) * random.random((n, 1))
-        simulation.step(np.where((period < limp_from)[:, None], controls, 0.0))
-    states: Array = np.concatenate((simulation.qpos, simulation.qvel), axis=1)
-    states[:, :2] = 0.0
-    lies = np.isfinite(states).all(axis=1) & (states[:, 2] < LYING_M)
-    return states[lies]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from humanoid_mujoco_ros.policy.steering import LEAST_COMMAND, SteeringMemory
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
+from humanoid_mujoco_ros.training.postures import default_pose
 from humanoid_mujoco_ros.training.task import Array, BatchState, Task, carries_a_foot
 
 TERMS = (
@@ -377,12 +377,6 @@ class Steer(Task):
             self.level = min(1.0, self.level + LEVEL_STEP)
         self.pushes_may_grow = self.level >= PUSH_GROWTH_LEVEL
         return {"level": self.level, **row}
-
-
-def default_pose(joints: Sequence[str], knee_rad: float) -> Array:
-    """(n,) [rad] by `joints`: straight but for the knees, and half as much in the hips."""
-    shares = [1.0 if j.endswith("knee") else 0.5 if j.endswith("hip_y") else 0.0 for j in joints]
-    return knee_rad * np.array(shares)
 
 
 def velocity_errors(memory: SteeringMemory) -> tuple[Array, Array]:
