@@ -9,9 +9,18 @@ from typing import Any
 
 import numpy as np
 
+_PANELS = {
+    "return": "return of an episode",
+    "falls_per_minute": "falls per minute",
+    "push_level": "push level",
+    "level": "level of the curriculum",
+    "unhelped_risen": "share that rose without help",
+}
+"""Column of the log → its title."""
+
 
 def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, title: str) -> bool:
-    """Writes a small PNG of return, falls and push level over the steps.
+    """Writes a small PNG of what changed over the steps: return, falls, curriculum.
 
     Returns:
         False if matplotlib is not installed or there is nothing to draw.
@@ -23,14 +32,14 @@ def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, title: 
     if not rows:
         return False
     steps = np.array([row["steps"] for row in rows]) / 1e6
-    panels = (
-        ("return", "return of an episode"),
-        ("falls_per_minute", "falls per minute"),
-        ("push_level", "push level"),
-    )
+    columns = {key: np.array([row.get(key, np.nan) for row in rows], float) for key in _PANELS}
+    panels = [key for key, values in columns.items() if key == "return" or _changes(values)]
+    if "falls_per_minute" not in panels and "push_level" in panels:
+        panels.remove("push_level")  # there were none to fall from
     figure = Figure(figsize=(9, 2.6), dpi=80, layout="constrained")
-    for axes, (key, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        values = np.array([row[key] for row in rows], dtype=float)
+    found = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, key in zip(found, panels, strict=True):
+        label, values = _PANELS[key], columns[key]
         known = np.isfinite(values)
         axes.plot(steps[known], _smoothed(values[known]), lw=1.2)
         axes.set_title(label, fontsize=9)
@@ -42,6 +51,11 @@ def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, title: 
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
     return True
+
+
+def _changes(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return bool(known.size) and np.ptp(known) > 0
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
