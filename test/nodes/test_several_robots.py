@@ -103,9 +103,11 @@ def test_the_page_pulls_the_robot_that_is_grabbed_and_no_other(graph):
         name: graph.listen(WrenchStamped, f"{name}/external_wrench") for name in ("first", "second")
     }
     health = graph.health()
+    graph.start("viewer_node", {"robots": ROBOTS, "port": port})
+    unseen = "second: robot not seen yet"
+    graph.spin_until(lambda: unseen in health.messages.get("viewer_node", ""))
     # They fall at the start, and stay: the second's feet lie where it stood.
     graph.start("simulation_node", {"robots": ROBOTS, **FREE, "mode": "realtime"})
-    graph.start("viewer_node", {"robots": ROBOTS, "port": port})
     graph.spin_until(lambda: health.messages.get("viewer_node") == "ok")
     browser = RawBrowser(port)
     try:
