@@ -78,7 +78,7 @@ def test_every_option_is_an_argument_and_described(graph, file, options, own):
 def test_the_robot_walks_until_ctrl_c(graph):
     odometry = graph.listen(Odometry, "odom")
     process = graph.spawn([*SIM, "viewer:=false", "force_marker:=false"])
-    graph.spin_until(lambda: odometry and odometry[-1].pose.pose.position.x > 1.0, 40.0)
+    graph.spin_until(lambda: odometry and odometry[-1].pose.pose.position.x > 1.0)
     state = graph.call(GetState, "policy_node/get_state", GetState.Request())
     assert state.current_state.label == "active"
     process.send_signal(signal.SIGINT)

@@ -37,5 +37,5 @@ def start_recorder(graph: Graph, path: Path, *options: str) -> subprocess.Popen[
 def finish(process: subprocess.Popen[str], number: int = signal.SIGINT) -> str:
     """Ends a process and returns what it printed."""
     process.send_signal(number)
-    output, _ = process.communicate(timeout=15)
+    output, _ = process.communicate(timeout=60)
     return output

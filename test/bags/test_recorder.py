@@ -318,7 +318,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "run"
     done = subprocess.run(
-        [*RECORDER, str(path)], capture_output=True, text=True, timeout=20, check=False
+        [*RECORDER, str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
     assert done.stderr == f"error: cannot make {path}: Not a directory\n"
@@ -345,7 +345,7 @@ def test_parameters_of_every_type_are_kept(graph, tmp_path):
 
 def test_an_existing_folder_is_refused_in_one_line(tmp_path):
     done = subprocess.run(
-        [*RECORDER, str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
+        [*RECORDER, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
     assert done.stderr == f"error: {tmp_path} exists already; a recording never overwrites one\n"

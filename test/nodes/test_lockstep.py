@@ -54,7 +54,7 @@ def test_the_simulation_pauses_steps_and_resets_between_two_commands(graph):
     states = graph.listen(JointState, "joint_states", DEPTH)
     graph.start("simulation_node", SIMULATION)
     graph.start("policy_node", POLICY)
-    graph.spin_until(lambda: len(states) > 50, 20.0)
+    graph.spin_until(lambda: len(states) > 50)
     assert graph.call(SetBool, "simulation/pause", SetBool.Request(data=True)).success
     graph.spin_for(0.3)
     count = len(states)
@@ -71,13 +71,13 @@ def test_a_restarted_policy_goes_on_where_the_killed_one_ended(graph):
     states = graph.listen(JointState, "joint_states", DEPTH)
     graph.start("simulation_node", SIMULATION)
     policy = graph.start("policy_node", POLICY)
-    graph.spin_until(lambda: len(states) > 100, 20.0)
+    graph.spin_until(lambda: len(states) > 100)
     policy.kill()
     policy.wait()
     graph.spin_for(0.3)
     count = len(states)
     graph.start("policy_node", POLICY)
-    graph.spin_until(lambda: len(states) > count + 100, 20.0)
+    graph.spin_until(lambda: len(states) > count + 100)
 
 
 def test_a_policy_that_never_answers_is_an_error_not_a_hang(graph):
@@ -86,8 +86,8 @@ def test_a_policy_that_never_answers_is_an_error_not_a_hang(graph):
     )
     states = graph.listen(JointState, "joint_states", DEPTH)
     policy = graph.start("policy_node", POLICY)
-    graph.spin_until(lambda: len(states) > 10, 20.0)
+    graph.spin_until(lambda: len(states) > 10)
     policy.kill()
-    output, _ = process.communicate(timeout=15)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "no command answered the observation within 0.5 s" in output

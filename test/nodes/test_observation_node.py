@@ -496,7 +496,7 @@ def test_lockstep_asks_a_policy_that_comes_later_once(graph, robot):
     )
     graph.spin_until(lambda: descriptions and graph.node.count_publishers("observation"))
     graph.start("policy_node", {"mode": "lockstep"})
-    graph.spin_until(lambda: simulation.poll() is not None, 30.0)
+    graph.spin_until(lambda: simulation.poll() is not None)
     graph.spin_for(0.3)
     assert simulation.returncode == 0
     assert len(observations) <= 51

@@ -74,7 +74,7 @@ class Site:
         )
         self.graph.start("policy_node", {"policy": "balance", "observation_timeout": 0.0})
         self.graph.start("viewer_node", {"port": self.port})
-        self.graph.spin_until(lambda: self.health.value("viewer_node", "url"), 30.0)
+        self.graph.spin_until(lambda: self.health.value("viewer_node", "url"))
 
     def begin(self, policy: str = "balance") -> None:
         """Undoes what the test before did: the robot stands again, driven by a policy."""
@@ -262,7 +262,7 @@ def test_it_listens_on_this_machine_alone(graph):
     health = graph.health()
     port = free_port()
     graph.start("viewer_node", {"port": port})
-    graph.spin_until(lambda: health.value("viewer_node", "url"), 20.0)
+    graph.spin_until(lambda: health.value("viewer_node", "url"))
     listening = [
         line.split()[1]
         for name in ("tcp", "tcp6")

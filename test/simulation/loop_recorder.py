@@ -44,7 +44,7 @@ class _Running:
         for robot, port in zip(robots, self.loop.ports, strict=True):
             robot.port = port
 
-    def wait(self, condition, timeout_s=30.0):
+    def wait(self, condition, timeout_s=60.0):
         with self._new:
             assert self._new.wait_for(condition, timeout_s)
 
@@ -85,7 +85,7 @@ class WorldRecorder(_Running):
         return cls(World(members), config, policies, answers)
 
 
-def wait_until(condition, timeout_s=30.0):
+def wait_until(condition, timeout_s=60.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s

@@ -88,7 +88,7 @@ class Stage:
         for browser in self.browsers:
             browser.listen()
 
-    def until(self, condition, timeout_s=20.0):
+    def until(self, condition, timeout_s=60.0):
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline_s, f"it did not happen; faults: {self.faults}"

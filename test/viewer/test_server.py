@@ -34,7 +34,7 @@ def start(**config):
     return serve(config, Gate(config, faults.add), faults), faults
 
 
-def until(condition, timeout_s=20.0):
+def until(condition, timeout_s=60.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "the condition did not hold"
