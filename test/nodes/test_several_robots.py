@@ -85,10 +85,9 @@ def test_each_robot_has_its_own_topics_frames_watchdog_and_episodes(graph):
         ("first=humanoid second=centaur", "centaur"),
     ],
 )
-def test_robots_that_cannot_be_end_the_start_in_one_line(graph, robots, complaint):
-    process = graph.start("simulation_node", {"robots": robots})
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
+def test_robots_that_cannot_be_end_the_start_in_one_line(graph, capfd, robots, complaint):
+    assert graph.run_here("simulation_node", {"robots": robots}) == 2
+    output = "".join(capfd.readouterr())
     assert output.startswith("error: "), output
     assert output.count("\n") == 1
     assert complaint in output
