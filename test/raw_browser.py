@@ -17,6 +17,7 @@ class RawBrowser:
 
     Attributes:
         values: Label → value of every control of the panel.
+        plots: Plot → how much it has drawn, each time [bytes].
         is_alive: Whether it answers when the server asks for a sign of life.
     """
 
@@ -24,6 +25,7 @@ class RawBrowser:
         protocol = f"viser-v{viser.__version__}"
         self.socket = connect(f"ws://127.0.0.1:{port}", subprotocols=[protocol], max_size=None)
         self.values: dict[str, Any] = {}
+        self.plots: dict[str, list[int]] = {}
         self.is_alive = False
         self._labels: dict[str, str] = {}
         camera = {"wxyz": [1, 0, 0, 0], "position": [3, 0, 1], "fov": 1.0, "near": 0.1, "far": 9.0}
@@ -81,13 +83,14 @@ class RawBrowser:
             except (TimeoutError, ConnectionClosed):
                 return
             length = int.from_bytes(frame[8:16], "little")
-            content = zstandard.ZstdDecompressor().decompress(
+            packed = zstandard.ZstdDecompressor().decompress(
                 frame[16 : 16 + length], int.from_bytes(frame[:8], "little")
             )
-            for message in msgspec.msgpack.decode(content)["messages"]:
-                self._take(message)
+            content = msgspec.msgpack.decode(packed)
+            for message in content["messages"]:
+                self._take(message, content["binaryBufferLengths"])
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any], sizes: list[int]) -> None:
         if message["type"] == "LocalStorageGetItemRequestMessage" and self.is_alive:
             answer = {"value": None, "error": None, "request_uuid": message["request_uuid"]}
             self.send("LocalStorageGetItemResponseMessage", **answer)
@@ -95,6 +98,9 @@ class RawBrowser:
         if label is not None and "uuid" in message and message["type"] != "GuiFolderMessage":
             self._labels[message["uuid"]] = label
             self.values[label] = message.get("value")
+        elif message["type"] == "GuiUpdateMessage" and "data" in message["updates"]:
+            times, _ = message["updates"]["data"]
+            self.plots.setdefault(message["uuid"], []).append(sizes[times["__binary_index"]])
         elif message["type"] == "GuiUpdateMessage" and message["uuid"] in self._labels:
             label = self._labels[message["uuid"]]
             self.values[label] = message["updates"].get("value", self.values[label])

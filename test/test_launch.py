@@ -121,6 +121,25 @@ def test_a_recording_is_stamped_with_the_time_of_reception(graph, recorder, mode
     assert {qos["durability"] for qos in overrides.values()} == {"transient_local"}
 
 
+def test_robots_of_one_world_are_driven_and_recorded_each_in_its_namespace(graph, recorder):
+    odometry = [graph.listen(Odometry, f"lab/{name}/odom") for name in ("first", "second")]
+    robots = "robots:=first=humanoid:walk second=humanoid:walk@0,3"
+    options = ("namespace:=lab", "record:=true", "viewer:=false", "force_marker:=false")
+    process = graph.spawn([*SIM, robots, *options])
+    graph.spin_until(lambda: all(o and o[-1].pose.pose.position.x > 0.5 for o in odometry))
+    assert graph.node.count_publishers("/clock") == 1
+    file = (recorder / "arguments").read_text().split()[-1]
+    descriptions = {name for name in yaml.safe_load(Path(file).read_text()) if "desc" in name}
+    assert descriptions == {
+        "/robot_description",
+        "/lab/first/robot_description",
+        "/lab/second/robot_description",
+    }
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
 @pytest.mark.parametrize("network", ["false", "True"])
 def test_the_graph_stays_on_this_machine_unless_asked(graph, recorder, network):
     # Humble does not know the discovery range.

@@ -77,7 +77,7 @@ class ViewerNode(GuardedNode):
             self.get_logger().info(f"browser view: {self._page.url}")
 
     def destroy_node(self) -> None:
-        """Lets go of the robot, ends the page, then the node."""
+        """Lets go of the robots, ends the page, then the node."""
         if self.context.ok():
             for robot in self._robots:
                 robot.let_go()
@@ -95,8 +95,8 @@ class ViewerNode(GuardedNode):
     def _health(self) -> diagnostics.Health:
         health = diagnostics.Health()
         for robot in self._robots:
-            if robot.silence is not None:
-                health.report(diagnostics.WARN, robot.silence)
+            if robot.problem is not None:
+                health.report(diagnostics.WARN, robot.problem)
         faults, last = self._page.faults.take()
         if faults:
             self._rejections.add(f"{last} ({faults} times)" if faults > 1 else last)

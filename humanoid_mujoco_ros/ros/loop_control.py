@@ -41,7 +41,7 @@ class LoopControl:
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Starts a new episode."""
-        return _serve(self._reset(), response, "the robot is back in an initial state", "")
+        return _serve(self._reset(), response, "back in an initial state", "")
 
     def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Stops or resumes time; it succeeds as well when that was so already."""

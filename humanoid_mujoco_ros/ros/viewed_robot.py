@@ -58,6 +58,7 @@ class ViewedRobot:
         self._rejections = rejections
         self._robot = parameters.declare_robot(node)
         self.name = spec.name or self._robot.name
+        self._is_alone = not spec.name
         spring = parameters.declare(node, SpringConfig)
         stamped = parameters.declare(node, VelocityMessageConfig).stamped_cmd_vel
         self._joint_map = parameters.declare_joint_map(node, self._robot)
@@ -98,13 +99,15 @@ class ViewedRobot:
 
     @property
     def pushed_links(self) -> list[str]:
-        """The links that are pushed now."""
-        return sorted(self._wrenches.links)
+        """The links that are pushed now, with the robot's name if there are several."""
+        prefix = "" if self._is_alone else f"{self.name}/"
+        return [prefix + link for link in sorted(self._wrenches.links)]
 
     @property
-    def silence(self) -> str | None:
+    def problem(self) -> str | None:
         """What to say of a robot that is not seen; None: it is."""
-        return self._readings.silence()
+        silence = self._readings.silence()
+        return silence if silence is None or self._is_alone else f"{self.name}: {silence}"
 
     def on_state(self, stamp_ns: int) -> None:
         """Takes a new state and answers with what acts on the robot from now."""
@@ -117,7 +120,7 @@ class ViewedRobot:
 
     def update(self) -> None:
         """Does what is to be done with each frame."""
-        if self.silence is not None:
+        if self._readings.silence() is not None:
             self._view.robot_lost()
         self._velocity.send(self._view.velocity())
 

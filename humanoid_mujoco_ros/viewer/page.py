@@ -73,7 +73,8 @@ class Page:
         self._plots = Plots(gui, sources[0].posed.robot)
         self._panels = [self._add_panel(view) for view in self.robots]
         ViewFolder(gui, self._scene.follow, self._scene.options)
-        self._choose(0)
+        self._chosen = 0
+        self._show_chosen()
         self._followed = self.chosen
 
     def _add_robot(self, number: int, source: RobotSource) -> RobotView:
@@ -150,12 +151,16 @@ class Page:
 
     def _choose(self, number: int) -> None:
         """Shows the panel of a robot, and follows it."""
-        self._chosen = number
-        for other, panel in enumerate(self._panels):
-            panel.is_visible = other == number
-        self._plots.choose(self.robots[number].source.posed.robot)
+        if number != self._chosen:
+            self._chosen = number
+            self._plots.choose(self.chosen.source.posed.robot)
+            self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        for number, panel in enumerate(self._panels):
+            panel.is_visible = number == self._chosen
         if self._choice is not None:
-            self._choice.show(number)
+            self._choice.show(self._chosen)
 
     def _on_alive(self, client: viser.ClientHandle) -> None:
         name, now_s = str(client.client_id), time.monotonic()

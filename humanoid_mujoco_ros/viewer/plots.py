@@ -48,7 +48,7 @@ class Plots:
     def choose(self, robot: RobotModel) -> None:
         """Begins again with a robot, whose figures and efforts come from now on."""
         self._robot = robot
-        self._history = _history()
+        self._history = History(tuple(field for _, field, _, _ in _PLOTS), _WINDOW_S, _SAMPLES)
         self.show_joints(np.full(len(robot.joints), np.nan))
 
     def add(self, now_s: float, readings: Readings) -> None:
@@ -64,10 +64,6 @@ class Plots:
     def show_joints(self, efforts: Float64Array) -> None:
         """Shows the efforts (n,) [N·m] of the joints; NaN: not measured."""
         self._joints.content = joints_html(self._robot.joints, efforts, self._robot.effort_limits)
-
-
-def _history() -> History:
-    return History(tuple(field for _, field, _, _ in _PLOTS), _WINDOW_S, _SAMPLES)
 
 
 def _axis(size_px: int) -> uplot.Axis:

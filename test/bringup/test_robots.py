@@ -63,7 +63,7 @@ def test_one_seed_gives_one_trajectory_of_robots_that_collide(graph, tmp_path):
     def trajectory(bag):
         process = graph.spawn([*command, "--robots", *robots, "--record", str(bag)])
         output, _ = process.communicate(timeout=120)
-        # The exit status tells as well how fast a busy machine ends a process.
+        assert process.returncode == 0, output
         assert output.count("done at 4.01 s") == 2, output
         with open_bag(bag) as recording:
             names = [f"/{robot}/joint_states" for robot in ("first", "second")]

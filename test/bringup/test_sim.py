@@ -63,12 +63,16 @@ def children(pid):
     return found
 
 
-def is_alive(pid):
+def state(pid):
+    """The letter of a process's state; None: there is no such process."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"  # where nobody reaps orphans, they stay as zombies
+        return None
+
+
+def is_alive(pid):
+    return state(pid) not in (None, "Z")  # where nobody reaps orphans, they stay as zombies
 
 
 def wait_for_line(process, text):
@@ -111,6 +115,8 @@ def test_a_killed_bringup_leaves_no_node_behind_and_no_folder(graph, tmp_path):
     graph.environment["TMPDIR"] = str(tmp_path)
     process, nodes = start(graph)
     os.kill(nodes["policy_node"], signal.SIGSTOP)
+    # The kernel wakes those that are stopped by then.
+    graph.spin_until(lambda: state(nodes["policy_node"]) == "T")
     process.kill()
     process.wait()
     graph.spin_until(lambda: not any(is_alive(pid) for pid in nodes.values()))

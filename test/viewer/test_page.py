@@ -62,7 +62,7 @@ class Stage:
             policies=["walk", "balance"],
             simulation=self.simulation,
             policy=self.policy,
-            readings=lambda: Readings(is_pushable=True),
+            readings=lambda: Readings(is_pushable=True, body_height_m=1.4),
             efforts=lambda: np.zeros(17),
             name=name,
             placement=placement,
@@ -218,6 +218,18 @@ def test_a_drag_pulls_until_its_end(stage, browser):
     stage.until(lambda: stage.robot.on_state(0))
     browser.drag("end")
     stage.until(lambda: not stage.robot.on_state(0))
+
+
+def test_a_drag_of_the_robot_that_is_shown_keeps_its_plots(stage, browser):
+    def drawn():
+        return max(browser.plots.values(), key=max, default=[0])
+
+    stage.until(lambda: drawn()[-1] > 5 * 8)  # more than come between two drawings
+    browser.drag("start")
+    stage.until(lambda: stage.robot.is_held)
+    count = len(drawn())
+    stage.until(lambda: len(drawn()) > count)
+    assert drawn() == sorted(drawn())
 
 
 def test_a_lost_connection_lets_go(stage, browser):
