@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
@@ -42,13 +41,13 @@ class PolicyNode(ManagedNode):
     `joints`, and `joint_map`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        """Loads the model and, with `autostart`, the policy; takes what LifecycleNode takes.
+    def __init__(self, cli_args: Sequence[str] | None = None) -> None:
+        """Loads the model and, with `autostart`, the policy; `cli_args` as of rclpy's Node.
 
         Raises:
             ValueError: A parameter or the policy cannot be used; the message says why.
         """
-        super().__init__("policy_node", **kwargs)
+        super().__init__("policy_node", cli_args=cli_args)
         robot = self._robot = parameters.declare_robot(self)
         self._config = parameters.declare(self, PolicyConfig, changeable=("policy",))
         joint_map = parameters.declare_joint_map(self, robot)
@@ -119,8 +118,7 @@ class PolicyNode(ManagedNode):
 
     def on_observation(self, message: bytes) -> None:
         """Answers an observation, serialised, with a command."""
-        values = self._reader.read(message)
-        self._commands.send(self._gate.on_observation(values, time.monotonic()))
+        self._commands.send(self._gate.on_observation(self._reader.read(message), time.monotonic()))
 
     def _on_switch(self) -> None:
         self._velocity.listen(wanted=self._driver.takes_commands)

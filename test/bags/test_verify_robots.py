@@ -20,8 +20,10 @@ from humanoid_mujoco_ros.bags.verify import verify
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.simulation.lockstep_loop import LockstepLoop
 from humanoid_mujoco_ros.simulation.physics_loop import LoopConfig
+from humanoid_mujoco_ros.simulation.robot_port import Listener
 from humanoid_mujoco_ros.simulation.simulation import Simulation, SimulationConfig
 from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
+from humanoid_mujoco_ros.simulation.world import Member, World
 
 SEED = 4
 TICKS = 60
@@ -47,13 +49,14 @@ def record(folder, actuators, topic=None):
         commands.append(random.uniform(-9, 9, 2))
         by_joint = np.zeros(3)
         by_joint[order] = commands[-1]
-        loop.command(by_joint)
+        loop.ports[0].command(by_joint)
 
     simulation = Simulation(robot, SimulationConfig(seed=SEED))
-    loop = LockstepLoop(simulation, LoopConfig(mode="lockstep"), on_state, lambda: frozenset({1}))
-    loop.start_at(start_qpos(robot, StartConfig(start_pose=START_POSE)))
+    simulation.start_at(start_qpos(robot, StartConfig(start_pose=START_POSE)))
+    listener = Listener(on_state, lambda: frozenset({1}))
+    loop = LockstepLoop(World([Member("", simulation)]), LoopConfig(mode="lockstep"), [listener])
     loop.start()
-    assert done.wait(30.0)
+    assert done.wait(60.0)
     loop.stop()
     parameters = {
         "mode": "lockstep",
