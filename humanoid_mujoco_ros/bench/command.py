@@ -93,6 +93,8 @@ class _Bench:
         self._add_lockstep(raw, bare_hz)
         self._say("the graph at 1 kHz")
         self._add_fast_loop()
+        self._say("four robots in one world")
+        self._add_four_robots()
         self._say("a start")
         start_s = graph.start_time_s(self._options.policy)
         self.figures.append(Figure("humanoid sim → first command", start_s, "s"))
@@ -189,6 +191,14 @@ class _Bench:
         self.figures += [
             Figure.against("lockstep over topics", rate, "steps/s", ("raw mj_step", raw), "≥ 0.4"),
             Figure.against("the same", rate, "steps/s", ("bare ping-pong", bare_hz), "≥ 0.75"),
+        ]
+
+    def _add_four_robots(self) -> None:
+        options = SimOptions(policy=self._options.policy, viewer=False, robots="4")
+        four = graph.watch(options, self._options.seconds)
+        self.figures += [
+            Figure("four robots in one world, real-time factor", four.factor, ""),
+            Figure("the same, processor", 100 * four.cpu, "% of a core"),
         ]
 
     def _add_fast_loop(self) -> None:

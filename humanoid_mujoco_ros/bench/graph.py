@@ -22,6 +22,7 @@ from humanoid_mujoco_ros.bringup.status import StatusListener
 from humanoid_mujoco_ros.bringup.supervisor import NodeProcess, Supervisor
 from humanoid_mujoco_ros.ros.latency_histogram import KEY, LatencyHistogram
 from humanoid_mujoco_ros.ros.topics import COMMANDS
+from humanoid_mujoco_ros.simulation.robot_spec import parse_robots
 
 _START_TIMEOUT_S = 60.0
 SETTLE_S = 3.0
@@ -67,8 +68,9 @@ class RunningGraph:
     def __init__(
         self, supervisor: Supervisor, listener: StatusListener, executor: SingleThreadedExecutor
     ) -> None:
-        """Takes what runs and watches them."""
-        self._supervisor, self._listener, self._executor = supervisor, listener, executor
+        """Takes what runs and watches it; of several robots, the first."""
+        self._supervisor, self._executor = supervisor, executor
+        self._board = next(iter(listener.robots.values()), listener.board)
 
     def spin(self, duration_s: float) -> None:
         """Lets the graph run for a while.
@@ -88,7 +90,7 @@ class RunningGraph:
         """
         figures = GraphFigures()
         ids = self._supervisor.process_ids()
-        pids = [ids[name] for name in _NODES if name in ids]
+        pids = [pid for name, pid in ids.items() if name.rpartition("/")[2] in _NODES]
         while not self._values():  # a busy machine may keep the diagnostics waiting
             self._step()
         first = last = self._values()
@@ -126,11 +128,11 @@ class RunningGraph:
                 raise RuntimeError("the policy does not command the robot")
 
     def _values(self) -> dict[str, str]:
-        return dict(self._listener.board.values("simulation_node"))
+        return dict(self._board.values("simulation_node"))
 
     def _problem(self) -> str | None:
         start = "simulation_node: "
-        texts = [problem.text for problem in self._listener.board.problems()]
+        texts = [problem.text for problem in self._board.problems()]
         return next((text.removeprefix(start) for text in texts if text.startswith(start)), None)
 
     def _step(self) -> bool:
@@ -159,7 +161,9 @@ def running(
         ValueError: The options are wrong.
     """
     lines: list[str] = []
-    listener = StatusListener(options.namespace)
+    listener = StatusListener(
+        options.namespace, [spec.name for spec in parse_robots(options.robots)]
+    )
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
     with run_directory() as directory:
