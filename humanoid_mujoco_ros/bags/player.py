@@ -25,6 +25,7 @@ from humanoid_mujoco_ros.bags.errors import BagError, plain
 from humanoid_mujoco_ros.bags.message_types import message_class
 from humanoid_mujoco_ros.bags.reader import Bag, open_bag
 from humanoid_mujoco_ros.ros.network import stay_local
+from humanoid_mujoco_ros.ros.peers import UNKNOWN_NODE
 
 _NODE = "player"
 _CLOCK = "/clock"
@@ -82,7 +83,7 @@ def live_publishers(node: Node, names: Sequence[str]) -> dict[str, str]:
         if name in topics.SHARED or _is_one_of(name, topics.VIEWS):
             continue
         for info in node.get_publishers_info_by_topic(name):
-            if (info.node_name, info.node_namespace) != own:
+            if (info.node_name, info.node_namespace) != own and info.node_name != UNKNOWN_NODE:
                 found[name] = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
     return found
 

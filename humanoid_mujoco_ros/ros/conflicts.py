@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 
+from humanoid_mujoco_ros.ros.peers import UNKNOWN_NODE
 from humanoid_mujoco_ros.ros.topics import CLOCK
 
 CHECK_PERIOD_S = 0.2
@@ -30,8 +31,6 @@ _WITHIN_S = 5.0
 """A restart makes one step back, and nothing restarts so often in this time."""
 _EVERYONE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Hears reliable publishers and others, also in lockstep at ten times real time."""
-_UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""Name of a node that rmw has seen only in part."""
 
 
 class Ears:
@@ -142,7 +141,7 @@ class Sources:
         return {
             bytes(info.endpoint_gid): f"{info.node_namespace.rstrip('/')}/{info.node_name}"
             for info in self._node.get_publishers_info_by_topic(self._topic)
-            if info.node_name != _UNKNOWN
+            if info.node_name != UNKNOWN_NODE
         }
 
     def _are_two_heard(self, gids: frozenset[bytes]) -> bool:

@@ -7,6 +7,9 @@ from rclpy.node import Node
 
 from humanoid_mujoco_ros.ros.topics import OBSERVATION, OBSERVATION_SOURCES, PAUSE
 
+UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
+"""Name of a node that rmw has seen only in part; its own follows."""
+
 
 def policies(node: Node, commands: str) -> frozenset[bytes]:
     """The subscriptions, by their gid, of the nodes that turn observations into commands.
@@ -61,4 +64,5 @@ def _publishers(node: Node, topic: str) -> set[tuple[str, str]]:
     return {
         (info.node_namespace, info.node_name)
         for info in node.get_publishers_info_by_topic(node.resolve_topic_name(topic))
+        if info.node_name != UNKNOWN_NODE
     }
