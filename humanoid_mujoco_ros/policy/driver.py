@@ -127,18 +127,27 @@ class Driver:
             ) from error
         return LoadedPolicy(name, watch, brain, sample, *needed)
 
-    def use(self, policy: LoadedPolicy, recovery: LoadedPolicy | None = None) -> None:
+    def use(
+        self,
+        policy: LoadedPolicy,
+        recovery: LoadedPolicy | None = None,
+        lead_in: LoadedPolicy | None = None,
+    ) -> None:
         """Drives with policies that were prepared, which know nothing of what happened before.
 
         Args:
             policy: What drives the robot.
             recovery: What drives it while it lies; None: that policy too.
+            lead_in: What drives it from there until the policy can take over; see `Recovering`.
         """
         self._brain, self.kind = policy.brain, self._robot.actuation
         self._recovering = None
         self.recovery = ""
         if recovery is not None:
-            self._brain = self._recovering = Recovering(policy.brain, recovery.brain, self._robot)
+            between = None if lead_in is None else lead_in.brain
+            self._brain = self._recovering = Recovering(
+                policy.brain, recovery.brain, self._robot, between
+            )
             self.recovery = recovery.name
         self.takes_commands = policy.brain.takes_commands
         self._needed = policy.base, policy.reads

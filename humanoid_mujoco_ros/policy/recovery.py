@@ -26,6 +26,12 @@ PUT_ON_FEET_M = 0.15
 """A base that rises more from one measurement to the next was put somewhere else."""
 STOOD_S = 1.0
 """A robot that stood still for this time is up."""
+LEAD_IN_S = 3.9
+"""How long a policy that follows commands leads in another. With the speed below it ends at a
+moment of `steer`'s step from which `walk` goes on."""
+LEAD_IN_M_S = {"balance": 0.0, "walk": 0.65}
+"""Task of a policy that cannot take over from one that gets the robot up → the speed [m/s] at which
+it is led in."""
 
 
 class StandingRule:
@@ -102,16 +108,24 @@ class Recovering:
         has_handed_over: Whether the last answer came from another policy than the one before.
     """
 
-    def __init__(self, policy: Brain, recovery: Brain, robot: RobotModel) -> None:
+    def __init__(
+        self, policy: Brain, recovery: Brain, robot: RobotModel, lead_in: Brain | None = None
+    ) -> None:
         """Starts with `policy`.
 
         Args:
             policy: Drives a robot that stands.
             recovery: Drives one that lies.
             robot: The robot.
+            lead_in: Drives one that has got up for LEAD_IN_S, at the speed of LEAD_IN_M_S.
         """
         self._policy = policy
         self._recovery = recovery
+        self._lead_in = lead_in
+        self._lead_in_ticks = round(LEAD_IN_S * robot.control_rate_hz)
+        self._speed_m_s = LEAD_IN_M_S.get(policy.task, 0.0)
+        self._ticks_left = 0
+        self._driving = policy
         self._blocks = fit.blocks_by_joint(robot, robot.driven_joints, "odom")
         self._size = observation_layout(robot, "odom")[-1].slice.stop
         self._joint_count = len(robot.driven_joints)
@@ -128,21 +142,30 @@ class Recovering:
 
     def reset(self, heading_rad: float = 0.0) -> None:
         """Both forget what happened."""
-        self._policy.reset(heading_rad)
-        self._recovery.reset(heading_rad)
+        for brain in filter(None, (self._policy, self._recovery, self._lead_in)):
+            brain.reset(heading_rad)
         self.watch.reset()
         self.has_handed_over = False
+        self._ticks_left = 0
+        self._driving = self._policy
 
     def answer(self, observation: Float64Array, velocity: Float64Array) -> Float64Array:
         """(n,) efforts [N·m] or positions [rad] by joint of the model."""
         self.has_handed_over = False
         if observation.size != self._size:
             return self._policy.answer(observation, velocity)
-        was_getting_up = self.watch.is_getting_up
+        recoveries = self.watch.recoveries
         measurement = from_blocks(observation, self._blocks, self._joint_count)
         self.watch.update(measurement)
-        brain = self._recovery if self.watch.is_getting_up else self._policy
-        self.has_handed_over = self.watch.is_getting_up != was_getting_up
+        has_got_up = self.watch.recoveries > recoveries
+        self._ticks_left = self._lead_in_ticks if has_got_up else max(self._ticks_left - 1, 0)
+        brain = self._policy
+        if self.watch.is_getting_up:
+            brain, self._ticks_left = self._recovery, 0
+        elif self._lead_in is not None and self._ticks_left:
+            brain, velocity = self._lead_in, np.array((self._speed_m_s, 0.0, 0.0))
+        self.has_handed_over = brain is not self._driving
         if self.has_handed_over:
+            self._driving = brain
             brain.reset(float(rotation.heading(measurement.quaternion_wxyz)))
         return brain.answer(observation, velocity)

@@ -122,6 +122,9 @@ class RobotCard:
     """Policy that drives it unless another is named; None: none."""
     recovery: str | None = None
     """Policy that gets it up after a fall unless another is named; None: none."""
+    lead_in: str | None = None
+    """Policy that follows commands, and leads in others that cannot take over from the recovery;
+    None: none."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -399,6 +402,7 @@ _READERS: dict[str, Any] = {
     "fallen": _fallen,
     "policy": plain_values.text,
     "recovery": plain_values.text,
+    "lead_in": plain_values.text,
 }
 """Key of a card → what reads its value."""
 _KEYS = tuple(_READERS)

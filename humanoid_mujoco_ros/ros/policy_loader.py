@@ -13,6 +13,7 @@ from humanoid_mujoco_ros.policy.command_gate import CommandGate
 from humanoid_mujoco_ros.policy.config import NO_POLICY, PolicyConfig, policy_of, recovery_of
 from humanoid_mujoco_ros.policy.driver import Driver, LoadedPolicy, PolicyError
 from humanoid_mujoco_ros.policy.file_watch import FileWatch
+from humanoid_mujoco_ros.policy.recovery import LEAD_IN_M_S
 from humanoid_mujoco_ros.robot.card import RobotCard
 from humanoid_mujoco_ros.ros.guard import GuardedNode
 from humanoid_mujoco_ros.ros.health import WARN, Health, shortened
@@ -131,20 +132,23 @@ class PolicyLoader:
             self._gate.watchdog.excuse(time.monotonic())
 
     def _use(self, policy: LoadedPolicy) -> None:
-        self._driver.use(policy, self._recovery_beside(policy))
+        recovery = lead_in = None
+        name = recovery_of(self._card, self._config)
+        self._recovery_error = None
+        if name not in (NO_POLICY, policy.name):
+            recovery = self._beside(name, "the robot will not get up")
+        if recovery is not None and self._card.lead_in and policy.brain.task in LEAD_IN_M_S:
+            lead_in = self._beside(self._card.lead_in, "the robot may fall once it is up")
+        self._driver.use(policy, recovery, lead_in)
         self._watch = policy.watch
         self._file_error = None
 
-    def _recovery_beside(self, policy: LoadedPolicy) -> LoadedPolicy | None:
-        """The recovery, unless there is none, or it is the policy itself."""
-        name = recovery_of(self._card, self._config)
-        self._recovery_error = None
-        if name in (NO_POLICY, policy.name):
-            return None
+    def _beside(self, name: str, without: str) -> LoadedPolicy | None:
+        """A policy that helps; None where it cannot be used, and then `without` it is said."""
         try:
             return self._prepare(name, download=not self._gate.is_started)
         except PolicyError as error:
-            self._recovery_error = shortened(f"the robot will not get up: {error}")
+            self._recovery_error = shortened(f"{without}: {error}")
             self._node.get_logger().warning(self._recovery_error)
             return None
 

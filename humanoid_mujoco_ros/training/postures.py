@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from humanoid_mujoco_ros.robot.model import RobotModel
+from humanoid_mujoco_ros.simulation.start import StartConfig, start_qpos
 from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.task import Array
 
@@ -72,6 +73,14 @@ def squats(
         lowest = min(float(data.geom_xpos[g, 2] - m.geom_size[g, 0]) for g in soles)
         pose[2] -= lowest - 0.005
     return poses
+
+
+def flat_states(robot: RobotModel, n: int, random: np.random.Generator) -> Array:
+    """(n, nq + nv) robots that lie straight on the back or the belly, but for a little noise."""
+    m = robot.mj
+    poses = [start_qpos(robot, StartConfig(start_posture=name)) for name in ("supine", "prone")]
+    qpos = np.array(poses)[random.integers(2, size=n)] + random.uniform(-0.03, 0.03, (n, m.nq))
+    return np.concatenate((qpos, random.uniform(-0.03, 0.03, (n, m.nv))), axis=1)
 
 
 def lying_states(robot: RobotModel, n: int, random: np.random.Generator) -> Array:

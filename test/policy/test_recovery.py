@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from humanoid_mujoco_ros.policy.observation import observe_data
-from humanoid_mujoco_ros.policy.recovery import STOOD_S, Recovering, StandingRule
+from humanoid_mujoco_ros.policy.recovery import (
+    LEAD_IN_M_S,
+    LEAD_IN_S,
+    STOOD_S,
+    Recovering,
+    StandingRule,
+)
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 
@@ -29,16 +35,19 @@ class Says:
         self.heading_rad = heading_rad
 
     def answer(self, observation, velocity):
+        self.velocity = velocity
         return self.efforts
 
 
 class Robot:
     """Observations of a robot that is put into postures, and what is answered to them."""
 
-    def __init__(self):
+    def __init__(self, task="", lead_in=None):
         self.model = RobotModel()
         self.walk, self.rise = Says(1.0, self.model), Says(2.0, self.model)
-        self.brain = Recovering(self.walk, self.rise, self.model)
+        self.walk.task = task
+        self.lead_in = None if lead_in is None else Says(lead_in, self.model)
+        self.brain = Recovering(self.walk, self.rise, self.model, self.lead_in)
         blocks = {block.name: block.slice for block in observation_layout(self.model)}
         self.height, self.quaternion = blocks["height"], blocks["orientation"]
         self.speed = blocks["linear_velocity"]
@@ -79,6 +88,41 @@ def test_a_fall_hands_over_until_the_robot_has_stood_for_a_while(robot):
     assert robot.answers(STANDING, 0.05)[-1] == 1.0
     assert robot.walk.resets == 1
     assert robot.brain.watch.recoveries == 1
+
+
+def get_up(robot):
+    robot.answer(LYING, ON_THE_BACK)
+    for height in np.arange(LYING, STANDING, 0.05):
+        robot.answer(height)
+    return robot.answers(STANDING, STOOD_S + LEAD_IN_S + 0.5)
+
+
+@pytest.mark.parametrize(("task", "speed"), LEAD_IN_M_S.items())
+def test_a_policy_that_cannot_set_off_is_led_in(task, speed):
+    robot = Robot(task, lead_in=3.0)
+    answers = get_up(robot)
+    assert answers.count(3.0) == round(LEAD_IN_S * 100)
+    assert answers[-1] == 1.0
+    np.testing.assert_array_equal(robot.lead_in.velocity, (speed, 0.0, 0.0))
+    np.testing.assert_array_equal(robot.walk.velocity, np.zeros(3))
+    assert (robot.lead_in.resets, robot.walk.resets) == (1, 1)
+
+
+def test_a_robot_that_falls_while_it_is_led_in_gets_up_again():
+    robot = Robot("walk", lead_in=3.0)
+    robot.answer(LYING, ON_THE_BACK)
+    for height in np.arange(LYING, STANDING, 0.05):
+        robot.answer(height)
+    assert robot.answers(STANDING, STOOD_S + 0.5)[-1] == 3.0
+    assert robot.answer(LYING, ON_THE_BACK) == 2.0
+    assert get_up(robot)[-1] == 1.0
+    assert robot.brain.watch.recoveries == 2
+
+
+def test_a_robot_that_is_reset_is_not_led_in():
+    robot = Robot("walk", lead_in=3.0)
+    robot.answers(LYING, 1.0)
+    assert robot.answer(STANDING) == 1.0
 
 
 def test_a_policy_goes_on_where_the_robot_looks_once_it_is_up(robot):

@@ -9,6 +9,7 @@ import pytest
 from humanoid_mujoco_ros.policy.command_gate import CommandGate
 from humanoid_mujoco_ros.policy.config import PolicyConfig
 from humanoid_mujoco_ros.policy.driver import Driver
+from humanoid_mujoco_ros.policy.recovery import LEAD_IN_M_S
 from humanoid_mujoco_ros.robot.joint_map import JointMap
 from humanoid_mujoco_ros.robot.model import ModelConfig, RobotModel
 from humanoid_mujoco_ros.simulation.simulation import Simulation
@@ -43,7 +44,7 @@ class Loop:
         return commands
 
     def use(self, *policies):
-        """As the node does at first, and when its parameter is set: a policy, and a recovery."""
+        """As the node does at first, and when its parameter is set: a policy, and its helpers."""
         self.driver.use(*(self.driver.prepare(name, sample=False, seed=0) for name in policies))
         if self.gate.is_started:
             self.gate.switch()
@@ -97,7 +98,8 @@ def test_the_humanoid_gets_up_and_its_policy_goes_on(policy):
     loop = Loop(robot)
     lying = start_qpos(robot, StartConfig(start_posture="supine"))
     loop.simulation.set_state(lying, np.zeros(robot.mj.nv))
-    loop.use(policy, robot.card.recovery)
+    lead_in = [robot.card.lead_in] if policy in LEAD_IN_M_S else []
+    loop.use(policy, robot.card.recovery, *lead_in)
     loop.run(STAND, 15.0)
     figures = loop.driver.figures()
     assert (figures["recoveries"], figures["getting_up"]) == (1, False)

@@ -18,6 +18,7 @@ from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
 from humanoid_mujoco_ros.training.postures import (
     SOLES,
     default_pose,
+    flat_states,
     has_soles,
     lying_states,
     squats,
@@ -47,6 +48,8 @@ STOOD_S = 0.5
 """An episode that ends after this time on its feet counts as risen."""
 LYING_STATES = 1500
 """Postures that episodes start from."""
+FLAT_STATES = 300
+"""Postures of a robot that lies straight on its back or its belly, as `start_posture` puts it."""
 SQUATS = 1000
 """Squats that episodes start from."""
 HALFWAY_M = (0.3, 1.0)
@@ -130,7 +133,9 @@ class Rise(Task):
         low, high = robot.mj.actuator_ctrlrange.T
         self._limits = np.minimum(-low, high)
         self._default = default_pose(robot.action_joints, self.knee_rad)
-        self._lying = lying_states(robot, LYING_STATES, random)
+        self._lying = np.concatenate(
+            (lying_states(robot, LYING_STATES, random), flat_states(robot, FLAT_STATES, random))
+        )
         self._squats = squats(
             robot, self._default, SQUATS, random, bend_rad=(0.1, 1.35), pitch_rad=(-0.1, 0.4)
         )
