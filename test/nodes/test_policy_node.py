@@ -22,6 +22,7 @@ from humanoid_mujoco_ros.policy import checkpoint
 from humanoid_mujoco_ros.policy import locate as policy_source
 from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
 from humanoid_mujoco_ros.policy.inference import Policy
+from humanoid_mujoco_ros.policy.recovery import LEAD_IN_S
 from humanoid_mujoco_ros.policy.state_vector import observation_layout
 from humanoid_mujoco_ros.robot.model import RobotModel
 from humanoid_mujoco_ros.share import share_directory
@@ -408,11 +409,13 @@ def test_a_fall_switches_to_the_recovery_and_standing_still_switches_back(graph,
     assert health.value("policy_node", "recovery") == str(path)
     for height_m in np.arange(0.3, 1.3, 0.1):
         np.testing.assert_allclose(stand_in.ask(at(height_m)), pushing_up, atol=1e-4)
-    after = ask_often(at(1.28), 120)
-    taken_back = next(i for i, c in enumerate(after) if not np.allclose(c, pushing_up, atol=1e-4))
-    assert 90 < taken_back < 100  # the last steps up were high enough
-    expected = pushing_up + 0.2 * (after[-1] - pushing_up)
-    np.testing.assert_allclose(after[taken_back], expected, atol=1e-3)
+    lead_in = round(LEAD_IN_S * robot.control_rate_hz)
+    after = ask_often(at(1.28), 120 + lead_in)
+    led_in = next(i for i, c in enumerate(after) if not np.allclose(c, pushing_up, atol=1e-4))
+    assert 90 < led_in < 100  # the last steps up were high enough
+    before = after[led_in + lead_in - 1]
+    expected = before + 0.2 * (walking - before)
+    np.testing.assert_allclose(after[led_in + lead_in], expected, atol=1e-3)
     np.testing.assert_allclose(after[-1], walking, atol=1e-3)
     graph.spin_until(lambda: health.value("policy_node", "recoveries") == "1")
     assert health.value("policy_node", "getting_up") == "False"
