@@ -254,6 +254,7 @@ def test_a_browser_with_signs_of_life_keeps_the_robot(stage, browser):
     start_s = time.monotonic()
     while time.monotonic() < start_s + 3.0:  # a silent one loses it after 2 s
         stage.draw()
+        time.sleep(0.05)  # as the node does; without, the browser cannot read all that is drawn
         assert stage.robot.on_state(0)
     browser.is_alive = False
     stage.until(lambda: not stage.robot.on_state(0))
