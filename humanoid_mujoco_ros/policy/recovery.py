@@ -141,7 +141,7 @@ class Recovering:
         return self._policy.clipped
 
     def reset(self, heading_rad: float = 0.0) -> None:
-        """Both forget what happened."""
+        """All of them forget what happened."""
         for brain in filter(None, (self._policy, self._recovery, self._lead_in)):
             brain.reset(heading_rad)
         self.watch.reset()

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import mujoco
 import numpy as np
 
@@ -21,27 +19,13 @@ SOLES = ("left_foot", "right_foot")
 """Geoms that carry Gymnasium's humanoid."""
 
 
-def default_pose(joints: Sequence[str], knee_rad: float) -> Array:
-    """(n,) [rad] by `joints`: straight but for the knees, and half as much in the hips."""
-    shares = [1.0 if j.endswith("knee") else 0.5 if j.endswith("hip_y") else 0.0 for j in joints]
-    return knee_rad * np.array(shares)
-
-
 def has_soles(robot: RobotModel) -> bool:
     """Whether it is carried by the geoms of Gymnasium's humanoid."""
     names = {robot.mj.geom(i).name for i in range(robot.mj.ngeom)}
     return names.issuperset(SOLES)
 
 
-def squats(
-    robot: RobotModel,
-    standing: Array,
-    n: int,
-    random: np.random.Generator,
-    *,
-    bend_rad: tuple[float, float],
-    pitch_rad: tuple[float, float],
-) -> Array:
+def squats(robot: RobotModel, standing: Array, n: int, random: np.random.Generator) -> Array:
     """(n, nq) squats with the feet on the ground and the trunk near upright.
 
     Args:
@@ -49,14 +33,12 @@ def squats(
         standing: (nu,) default pose [rad] by action joint.
         n: How many.
         random: Where they come from.
-        bend_rad: Least and greatest bend of the hips; the knees bend twice as much.
-        pitch_rad: The same of the trunk's pitch.
     """
     m, data = robot.mj, mujoco.MjData(robot.mj)
     order = robot.joint_order(robot.action_joints)
     soles = [m.geom(name).id for name in SOLES]
     poses: Array = np.tile(m.qpos0, (n, 1))
-    bends = random.uniform(*bend_rad, n)
+    bends = random.uniform(0.1, 1.35, n)
     for pose, bend in zip(poses, bends, strict=True):
         joints = standing.copy()
         for i, name in enumerate(robot.action_joints):
@@ -66,7 +48,7 @@ def squats(
                 joints[i] = -2.0 * bend
         pose[7 + order] = joints
         pose[7:] += random.uniform(-0.15, 0.15, m.nq - 7)
-        pitch = random.uniform(*pitch_rad)
+        pitch = random.uniform(-0.1, 0.4)
         pose[3:7] = np.cos(0.5 * pitch), 0.0, np.sin(0.5 * pitch), 0.0
         data.qpos[:] = pose
         mujoco.mj_kinematics(m, data)

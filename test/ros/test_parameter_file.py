@@ -14,6 +14,8 @@ from rclpy.node import Node
 from humanoid_mujoco_ros.robot.errors import YamlError
 from humanoid_mujoco_ros.ros.parameter_file import load_yaml, sections
 
+SERVICE = "start_type_description_service"
+
 
 def of_rcl(path, node, namespace, domain_id):
     """What a real node gets of the file."""
@@ -24,7 +26,8 @@ def of_rcl(path, node, namespace, domain_id):
             node,
             namespace=namespace,
             context=context,
-            cli_args=["--ros-args", "--params-file", str(path)],
+            # Without that service, whose end once span in rmw for ever.
+            cli_args=["--ros-args", "--params-file", str(path), "-p", f"{SERVICE}:=false"],
             use_global_arguments=False,
             automatically_declare_parameters_from_overrides=True,
             start_parameter_services=False,
@@ -33,7 +36,7 @@ def of_rcl(path, node, namespace, domain_id):
         values = {
             name: parameter.value
             for name, parameter in node.get_parameters_by_prefix("").items()
-            if name not in ("use_sim_time", "start_type_description_service")
+            if name not in ("use_sim_time", SERVICE)
         }
         node.destroy_node()
     finally:

@@ -107,3 +107,12 @@ def test_a_recovery_that_cannot_be_used_is_reported_until_a_cleanup(loader_of):
     assert "the robot will not get up: policy 'nonsense' is neither" in report(loader)
     loader.unload()
     assert report(loader) == "ok"
+
+
+def test_a_lead_in_that_cannot_be_used_is_reported_and_the_robot_still_gets_up(loader_of):
+    card = dataclasses.replace(RobotModel().card, lead_in="nonsense")
+    loader, driver, _ = loader_of("walk", card, recovery="balance", recover=True)
+    assert (driver.name, driver.recovery) == ("walk", "balance")
+    assert "the robot may fall once it is up: policy 'nonsense' is neither" in report(loader)
+    loader, _, _ = loader_of("steer", card, recovery="balance", recover=True)
+    assert report(loader) == "ok"  # it needs none

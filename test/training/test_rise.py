@@ -14,7 +14,8 @@ from humanoid_mujoco_ros.robot.model import ModelConfig, ModelError, RobotModel
 from humanoid_mujoco_ros.training import rise_battery
 from humanoid_mujoco_ros.training.batch import BatchSimulation
 from humanoid_mujoco_ros.training.environment import EnvironmentConfig, VectorEnvironment
-from humanoid_mujoco_ros.training.postures import LYING_M, default_pose, squats
+from humanoid_mujoco_ros.training.pose_drives import default_pose
+from humanoid_mujoco_ros.training.postures import LYING_M, flat_states, squats
 from humanoid_mujoco_ros.training.tasks import rise
 from humanoid_mujoco_ros.training.tasks.rise import Rise
 
@@ -113,15 +114,21 @@ def test_squats_stand_on_their_feet(robot):
     standing = default_pose(robot.action_joints, Rise().knee_rad)
     data = mujoco.MjData(robot.mj)
     soles = [robot.mj.geom(f"{side}_foot").id for side in ("left", "right")]
-    poses = squats(
-        robot, standing, 40, np.random.default_rng(0), bend_rad=(0.1, 1.35), pitch_rad=(-0.1, 0.4)
-    )
+    poses = squats(robot, standing, 40, np.random.default_rng(0))
     for pose in poses:
         data.qpos[:] = pose
         mujoco.mj_kinematics(robot.mj, data)
         lowest = min(data.geom_xpos[g, 2] - robot.mj.geom_size[g, 0] for g in soles)
         assert lowest == pytest.approx(0.005)
     assert poses[:, 2].min() < 0.9 < 1.2 < poses[:, 2].max()
+
+
+def test_flat_robots_lie_on_the_back_or_the_belly_and_are_hardly_bent(robot):
+    states = flat_states(robot, 40, np.random.default_rng(0))
+    assert states.shape == (40, robot.mj.nq + robot.mj.nv)
+    assert set(rise_battery.posture(states[:, 3:7]).tolist()) == {"back", "belly"}
+    assert states[:, 2].max() < LYING_M
+    assert np.abs(states[:, 7:]).max() < 0.05
 
 
 def test_postures_are_told_apart():

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import terms
-from humanoid_mujoco_ros.policy.card import ActionCard, InputTerm, PolicyCard
+from humanoid_mujoco_ros.policy.card import PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT
 from humanoid_mujoco_ros.policy.measurement import from_state
 from humanoid_mujoco_ros.robot.model import ModelError, RobotModel
-from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
+from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror
+from humanoid_mujoco_ros.training.pose_drives import PoseDrives, term_mirror
 from humanoid_mujoco_ros.training.postures import (
     SOLES,
-    default_pose,
     flat_states,
     has_soles,
     lying_states,
@@ -129,16 +129,13 @@ class Rise(Task):
                 f"{' and '.join(SOLES)}, not by '{robot.name}'"
             )
         super().prepare(robot, n, random)
-        self._order = robot.joint_order(robot.action_joints)
-        low, high = robot.mj.actuator_ctrlrange.T
-        self._limits = np.minimum(-low, high)
-        self._default = default_pose(robot.action_joints, self.knee_rad)
+        self._drives = self._pose_drives(robot)
+        self._order, self._default = self._drives.order, self._drives.pose
+        self._limits = self._drives.limits
         self._lying = np.concatenate(
             (lying_states(robot, LYING_STATES, random), flat_states(robot, FLAT_STATES, random))
         )
-        self._squats = squats(
-            robot, self._default, SQUATS, random, bend_rad=(0.1, 1.35), pitch_rad=(-0.1, 0.4)
-        )
+        self._squats = squats(robot, self._default, SQUATS, random)
         self._halfway = np.zeros((0, robot.mj.nq + robot.mj.nv))
         self.last_action = np.zeros((n, robot.mj.nu))
         self._lift_n = np.zeros(n)
@@ -154,19 +151,7 @@ class Rise(Task):
 
     def mirror(self, robot: RobotModel) -> RobotMirror | None:
         """See `Task`."""
-        found = find_mirror(robot)
-        if found is None:
-            return None
-        by_term = {
-            "base_height": Mirror.signs(1),
-            "projected_gravity": Mirror.signs(1, -1, 1),
-            "base_ang_vel": Mirror.signs(-1, 1, -1),
-            "base_lin_vel_body": Mirror.signs(1, -1, 1),
-            "joint_pos": found.action,
-            "joint_vel": found.action,
-            "last_action": found.action,
-        }
-        return RobotMirror(Mirror.join(*(by_term[name] for name in TERMS)), found.action)
+        return term_mirror(robot, TERMS)
 
     def start(self, ids: NDArray[np.intp]) -> tuple[Array, Array]:
         """A posture on the ground, or on the feet."""
@@ -215,11 +200,8 @@ class Rise(Task):
         return np.asarray(self._lift_n * np.clip((STANDING_M - state.qpos[:, 2]) / 0.3, 0.0, 1.0))
 
     def controls(self, state: BatchState, action: Array) -> Array:
-        """(N, nu) control signals: the action, a spring to the default pose and a damper."""
-        away = state.qpos[:, 7:][:, self._order] - self._default
-        speed = state.qvel[:, 6:][:, self._order]
-        share = -self.stiffness * away - self.damping * speed
-        return np.asarray(np.clip(action + self._limits * share, -self._limits, self._limits))
+        """(N, nu) control signals, see `PoseDrives`."""
+        return self._drives.controls(state, action)
 
     def advance(self, state: BatchState) -> None:
         """See `Task`."""
@@ -243,23 +225,11 @@ class Rise(Task):
 
     def card(self, robot: RobotModel) -> PolicyCard:
         """What a policy of this task reads and what its actions mean."""
-        joints = robot.action_joints
-        order = robot.joint_order(joints)
-        effort = robot.effort_limits[order]
-        return PolicyCard(
-            joints=tuple(joints),
-            control_rate_hz=round(robot.control_rate_hz, 9),
-            inputs=tuple(InputTerm(name) for name in TERMS),
-            action=ActionCard(
-                "position",
-                scale=tuple(robot.gear[order] / (self.stiffness * effort)),
-                limit=float(self._limits.max()),
-            ),
-            robot=robot.name,
-            default_joint_positions=tuple(default_pose(joints, self.knee_rad)),
-            stiffness=tuple(self.stiffness * effort),
-            damping=tuple(self.damping * effort),
-            task=self.name,
+        return self._pose_drives(robot).card(self.name, TERMS)
+
+    def _pose_drives(self, robot: RobotModel) -> PoseDrives:
+        return PoseDrives(
+            robot, stiffness=self.stiffness, damping=self.damping, knee_rad=self.knee_rad
         )
 
     def observe(self, state: BatchState) -> Array:

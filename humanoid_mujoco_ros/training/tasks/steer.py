@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from humanoid_mujoco_ros.policy import terms
-from humanoid_mujoco_ros.policy.card import ActionCard, Gait, InputTerm, PolicyCard
+from humanoid_mujoco_ros.policy.card import Gait, PolicyCard
 from humanoid_mujoco_ros.policy.checkpoint import CARD_INPUT
 from humanoid_mujoco_ros.policy.measurement import from_state
 from humanoid_mujoco_ros.policy.steering import LEAST_COMMAND, SteeringMemory
 from humanoid_mujoco_ros.robot import rotation
 from humanoid_mujoco_ros.robot.model import RobotModel
-from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror, find_mirror
-from humanoid_mujoco_ros.training.postures import default_pose
+from humanoid_mujoco_ros.training.mirror import Mirror, RobotMirror
+from humanoid_mujoco_ros.training.pose_drives import PoseDrives, term_mirror
 from humanoid_mujoco_ros.training.task import Array, BatchState, Task, carries_a_foot
 
 TERMS = (
@@ -128,10 +128,8 @@ class Steer(Task):
         self.memory = SteeringMemory(robot.control_period_s, (n,))
         self.command = np.zeros((n, 3))
         self._followed: Array = np.zeros((n, 3))
-        self._order = robot.joint_order(robot.action_joints)
-        low, high = robot.mj.actuator_ctrlrange.T
-        self._limits = np.minimum(-low, high)
-        self._default = default_pose(robot.action_joints, self.knee_rad)
+        self._drives = self._pose_drives(robot)
+        self._order, self._default = self._drives.order, self._drives.pose
         self.last_action = np.zeros((n, robot.mj.nu))
         legs = carries_a_foot(robot)[self._order]
         self._velocity_costs = np.where(legs, *self.joint_velocity)
@@ -147,23 +145,7 @@ class Steer(Task):
 
     def mirror(self, robot: RobotModel) -> RobotMirror | None:
         """See `Task`."""
-        found = find_mirror(robot)
-        if found is None:
-            return None
-        joint = found.action  # both by actuator
-        by_term = {
-            "projected_gravity": Mirror.signs(1, -1, 1),
-            "base_ang_vel": Mirror.signs(-1, 1, -1),
-            "base_lin_vel": Mirror.signs(1, -1, 1),
-            "command": Mirror.signs(1, -1, -1),
-            "velocity_error": Mirror.signs(1, -1, -1),
-            "hold_error": Mirror.signs(1, -1, -1),
-            "joint_pos": joint,
-            "joint_vel": joint,
-            "last_action": found.action,
-            "phase": Mirror.signs(-1, -1),
-        }
-        return RobotMirror(Mirror.join(*(by_term[name] for name in TERMS)), found.action)
+        return term_mirror(robot, TERMS)
 
     def start(self, ids: NDArray[np.intp]) -> tuple[Array, Array]:
         """The model's pose, sometimes lower, with little or much noise, half at speed."""
@@ -216,15 +198,8 @@ class Steer(Task):
         return np.asarray(command)
 
     def controls(self, state: BatchState, action: Array) -> Array:
-        """(N, nu) control signals: the action, a spring to the default pose and a damper.
-
-        It is the torque of a drive, kp (target - q) - kd dq/dt, with the target
-        default + action x effort limit / kp.
-        """
-        away = state.qpos[:, 7:][:, self._order] - self._default
-        speed = state.qvel[:, 6:][:, self._order]
-        share = -self.stiffness * away - self.damping * speed
-        return np.asarray(np.clip(action + self._limits * share, -self._limits, self._limits))
+        """(N, nu) control signals, see `PoseDrives`."""
+        return self._drives.controls(state, action)
 
     def advance(self, state: BatchState) -> None:
         """See `Task`."""
@@ -242,31 +217,21 @@ class Steer(Task):
 
     def card(self, robot: RobotModel) -> PolicyCard:
         """What a policy of this task reads and what its actions mean."""
-        joints = robot.action_joints
-        order = robot.joint_order(joints)
-        effort = robot.effort_limits[order]
-        low, high = robot.mj.actuator_ctrlrange.T
         least, most, sideways, turn = self.command_end
-        return PolicyCard(
-            joints=tuple(joints),
-            control_rate_hz=round(robot.control_rate_hz, 9),
-            inputs=tuple(InputTerm(name) for name in TERMS),
-            action=ActionCard(
-                "position",
-                scale=tuple(robot.gear[order] / (self.stiffness * effort)),
-                limit=float(np.minimum(-low, high).max()),
-            ),
-            robot=robot.name,
-            default_joint_positions=tuple(default_pose(joints, self.knee_rad)),
-            stiffness=tuple(self.stiffness * effort),
-            damping=tuple(self.damping * effort),
+        return self._pose_drives(robot).card(
+            self.name,
+            TERMS,
             command_ranges={
                 "vx": (least, most),
                 "vy": (-sideways, sideways),
                 "yaw_rate": (-turn, turn),
             },
             gait=Gait(kind="steering"),
-            task=self.name,
+        )
+
+    def _pose_drives(self, robot: RobotModel) -> PoseDrives:
+        return PoseDrives(
+            robot, stiffness=self.stiffness, damping=self.damping, knee_rad=self.knee_rad
         )
 
     def observe(self, state: BatchState) -> Array:
